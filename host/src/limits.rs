@@ -1,0 +1,121 @@
+//! The limits table: every limit with its unit, default and maximum. It makes the configuration and the documentation.
+
+use serde::{Deserialize, Serialize};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct LimitRow {
+    /// The name in the configuration file (`[limits]`), with `-` for `_` in flags.
+    pub name: &'static str,
+    /// The unit its value is counted in.
+    pub unit: &'static str,
+    /// What applies when nothing is configured.
+    pub default: u64,
+    /// The largest value that is accepted.
+    pub maximum: u64,
+    /// What it bounds, and what happens at the bound.
+    pub doc: &'static str,
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $unit:literal, $default:expr, $maximum:expr;)+) => {
+        /// The limits of one call, and of what may be uploaded. The same for every script of an app.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        /// The table, in the order of the documentation.
+        pub const LIMITS: &[LimitRow] = &[$(LimitRow {
+            name: stringify!($name),
+            unit: $unit,
+            default: $default,
+            maximum: $maximum,
+            doc: concat!($($doc,)+),
+        },)+];
+
+        impl Limits {
+            /// The value of each limit with its row.
+            fn rows(&self) -> impl Iterator<Item = (&'static LimitRow, u64)> {
+                LIMITS.iter().zip([$(self.$name,)+])
+            }
+        }
+    };
+}
+
+limits! {
+    /// Fuel of one call: about one unit an instruction of WebAssembly. Beyond it: `fuel-exhausted`.
+    fuel: "units", 100_000_000, 1_000_000_000_000;
+    /// Memory of one sandbox. Beyond it: `memory-exhausted`.
+    memory_bytes: "bytes", 64 << 20, 1 << 30;
+    /// Wall clock of one call, from the moment its sandbox starts. Beyond it: `deadline-exceeded`.
+    deadline_ms: "ms", 10_000, 15 * 60 * 1000;
+    /// Body of a request. Beyond it: `body-too-large`.
+    request_body_bytes: "bytes", 1 << 20, 64 << 20;
+    /// Body of an answer. Beyond it: `answer-too-large`.
+    response_body_bytes: "bytes", 4 << 20, 64 << 20;
+    /// Log lines of one execution. What is over is dropped and counted.
+    log_lines: "lines", 256, 10_000;
+    /// Bytes of log of one execution. What is over is dropped and counted.
+    log_bytes: "bytes", 64 << 10, 4 << 20;
+    /// Length of a KV key in UTF-8. Beyond it: `kv-key-invalid`.
+    kv_key_bytes: "bytes", 512, 4096;
+    /// Length of a KV value: JSON text or blob. Beyond it: `kv-value-too-large`.
+    kv_value_bytes: "bytes", 256 << 10, 16 << 20;
+    /// KV operations of one call. Beyond it the operation fails, and the script can catch it.
+    kv_operations: "operations", 1000, 100_000;
+    /// Bytes of keys and values that one call may write to KV, and that it may read. Beyond it the operation fails, and
+    /// the script can catch it.
+    kv_call_bytes: "bytes", 8 << 20, 256 << 20;
+    /// How many triggers may follow on one another. Beyond it: `depth-exceeded`.
+    trigger_depth: "hops", 16, 256;
+    /// Length of a script's source in UTF-8. Beyond it: `source-too-large`.
+    source_bytes: "bytes", 256 << 10, 4 << 20;
+}
+
+impl Limits {
+    /// Every limit must be at least 1 and at most its maximum.
+    ///
+    /// # Errors
+    ///
+    /// Names the first limit that is out of range.
+    pub fn check(&self) -> Result<(), String> {
+        match self.rows().find(|(row, value)| *value == 0 || *value > row.maximum) {
+            Some((row, value)) => {
+                Err(format!("limit {} is {value} {}, but must be 1 to {}", row.name, row.unit, row.maximum))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The deadline as a duration.
+    #[must_use]
+    pub fn deadline(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.deadline_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_the_maxima() {
+        assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn zero_and_too_much_are_refused_by_name() {
+        let zero = Limits { fuel: 0, ..Limits::default() };
+        assert!(zero.check().unwrap_err().starts_with("limit fuel is 0 units"));
+        let large = Limits { trigger_depth: 257, ..Limits::default() };
+        assert!(large.check().unwrap_err().contains("must be 1 to 256"));
+    }
+}

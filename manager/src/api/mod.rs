@@ -1,0 +1,1 @@
+//! The REST API. One file for each noun.

@@ -1,0 +1,17 @@
+//! Bindings for the host: [`ScriptPre`] instantiates, the `Host` traits are what `host/src/services` implements.
+//!
+//! Only functions that may wait for storage are asynchronous: the others then cost no future.
+
+wasmtime::component::bindgen!({
+    world: "script",
+    path: "wit",
+    imports: {
+        "picloud:sdk/kv": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    with: {
+        "wasi:clocks/wall-clock": wasmtime_wasi::p2::bindings::clocks::wall_clock,
+        "wasi:random/random": wasmtime_wasi::p2::bindings::random::random,
+    },
+});
