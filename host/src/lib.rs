@@ -1,11 +1,22 @@
 //! The data plane of PiCloud: it runs script versions in sandboxes and answers HTTP with them.
 //!
-//! In reading order: what a call is, what bounds it, what can go wrong; what the data plane needs from others; how a
-//! script becomes an image and an image becomes a running sandbox; how requests get there.
+//! In reading order: what a call is (`call`), what bounds it (`limits`), what can go wrong (`problem`); what the data
+//! plane needs from others (`ports`) and offers them (`loader`, `active`); how a script becomes an image and an image a
+//! running sandbox (`budget`, `engine`, `aot`, `image`, `sandbox`, `services`, `executor`); how requests get there
+//! (`gate`, `ingress`).
 
 pub mod active;
+pub mod aot;
+pub mod budget;
 pub mod call;
+mod engine;
+pub mod executor;
+pub mod gate;
+mod image;
 pub mod limits;
 pub mod loader;
 pub mod ports;
 pub mod problem;
+mod sandbox;
+mod services;
+mod ticker;

@@ -1,0 +1,116 @@
+//! The module `kv`: keys and values of the app, in the transaction of the call.
+
+use picloud_sdk_wit::picloud::sdk::kv::{self, Error, Page, Value};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Module};
+
+use crate::modules::json;
+
+type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
+
+/// How many entries `kv::list` gives when the script does not say.
+const DEFAULT_LIMIT: i64 = 100;
+
+/// Register the module.
+pub(crate) fn register(engine: &mut Engine) {
+    let mut module = Module::new();
+    module.set_native_fn("get", |key: &str| get(key, Dynamic::UNIT));
+    module.set_native_fn("get", get);
+    module.set_native_fn("get_many", |keys: Array| get_many(&keys));
+    module.set_native_fn("set", |key: &str, value: Dynamic| set(key, &value, None));
+    module.set_native_fn("set", |key: &str, value: Dynamic, ttl_ms: i64| set(key, &value, Some(ttl_ms)));
+    module.set_native_fn("set_many", |entries: Map| set_many(&entries, None));
+    module.set_native_fn("set_many", |entries: Map, ttl_ms: i64| set_many(&entries, Some(ttl_ms)));
+    module.set_native_fn("delete", |key: &str| kv::delete(key).map_err(explain));
+    module.set_native_fn("exists", |key: &str| kv::exists(key).map_err(explain));
+    module.set_native_fn("incr", |key: &str| kv::incr(key, 1).map_err(explain));
+    module.set_native_fn("incr", |key: &str, by: i64| kv::incr(key, by).map_err(explain));
+    module.set_native_fn("compare_and_swap", |key: &str, expected: Dynamic, new: Dynamic| {
+        compare_and_swap(key, &expected, &new)
+    });
+    module.set_native_fn("list", |prefix: &str| list(prefix, DEFAULT_LIMIT, None));
+    module.set_native_fn("list", |prefix: &str, limit: i64| list(prefix, limit, None));
+    module.set_native_fn("list", |prefix: &str, limit: i64, cursor: Dynamic| {
+        let cursor = if cursor.is_unit() { None } else { Some(cursor.into_immutable_string()?) };
+        list(prefix, limit, cursor)
+    });
+    engine.register_static_module("kv", module.into());
+}
+
+fn get(key: &str, default: Dynamic) -> Result<Dynamic> {
+    kv::get(key).map_err(explain)?.map_or(Ok(default), from_value)
+}
+
+fn get_many(keys: &Array) -> Result<Array> {
+    let keys = keys
+        .iter()
+        .map(|key| key.clone().into_string().map_err(|kind| format!("kv: a key must be a string, not {kind}").into()))
+        .collect::<Result<Vec<_>>>()?;
+    let values = kv::get_many(&keys).map_err(explain)?;
+    values.into_iter().map(|value| value.map_or(Ok(Dynamic::UNIT), from_value)).collect()
+}
+
+fn set(key: &str, value: &Dynamic, ttl_ms: Option<i64>) -> Result<()> {
+    kv::set(key, &to_value(value)?, ttl(ttl_ms)?).map_err(explain)
+}
+
+fn set_many(entries: &Map, ttl_ms: Option<i64>) -> Result<()> {
+    let entries =
+        entries.iter().map(|(key, value)| Ok((key.to_string(), to_value(value)?))).collect::<Result<Vec<_>>>()?;
+    kv::set_many(&entries, ttl(ttl_ms)?).map_err(explain)
+}
+
+/// `()` stands for no value on both sides.
+fn compare_and_swap(key: &str, expected: &Dynamic, new: &Dynamic) -> Result<bool> {
+    let value = |value: &Dynamic| if value.is_unit() { Ok(None) } else { to_value(value).map(Some) };
+    kv::compare_and_swap(key, value(expected)?.as_ref(), value(new)?.as_ref()).map_err(explain)
+}
+
+/// `#{ entries: [#{ key, value }, ...], cursor }`, where `cursor` is `()` on the last page.
+fn list(prefix: &str, limit: i64, cursor: Option<ImmutableString>) -> Result<Map> {
+    let limit = u32::try_from(limit).ok().filter(|limit| (1..=1000).contains(limit));
+    let limit = limit.ok_or("kv: the limit of list must be 1 to 1000")?;
+    let Page { entries, cursor } = kv::list(prefix, limit, cursor.as_deref()).map_err(explain)?;
+    let entries = entries
+        .into_iter()
+        .map(|(key, value)| {
+            Ok(Map::from([("key".into(), key.into()), ("value".into(), from_value(value)?)]).into())
+        })
+        .collect::<Result<Array>>()?;
+    Ok(Map::from([
+        ("entries".into(), entries.into()),
+        ("cursor".into(), cursor.map_or(Dynamic::UNIT, Into::into)),
+    ]))
+}
+
+fn ttl(ms: Option<i64>) -> Result<Option<u64>> {
+    ms.map(|ms| u64::try_from(ms).ok().filter(|ms| *ms > 0).ok_or_else(|| explain(Error::TtlInvalid))).transpose()
+}
+
+fn to_value(value: &Dynamic) -> Result<Value> {
+    if let Some(blob) = value.read_lock::<rhai::Blob>() {
+        return Ok(Value::Blob(blob.clone()));
+    }
+    json::to_text(value).map(Value::Json).map_err(|error| format!("kv: the value cannot be stored: {error}").into())
+}
+
+fn from_value(value: Value) -> Result<Dynamic> {
+    match value {
+        Value::Json(text) => json::from_text(&text).map_err(|error| format!("kv: the value cannot be read: {error}").into()),
+        Value::Blob(bytes) => Ok(Dynamic::from_blob(bytes)),
+    }
+}
+
+/// The text that a script catches.
+fn explain(error: Error) -> Box<EvalAltResult> {
+    match error {
+        Error::KeyInvalid(limit) => format!("kv: a key must have 1 to {limit} bytes"),
+        Error::ValueTooLarge(limit) => format!("kv: a value may have at most {limit} bytes"),
+        Error::ValueInvalid => "kv: the value is not JSON".to_owned(),
+        Error::TooManyOperations(limit) => format!("kv: a call may do at most {limit} operations"),
+        Error::TooManyBytes(limit) => format!("kv: a call may read at most {limit} bytes, and write as many"),
+        Error::NotAnInteger => "kv: the value is not an integer, or would leave the range of one".to_owned(),
+        Error::TtlInvalid => "kv: a time to live must be at least 1 millisecond".to_owned(),
+        Error::CursorInvalid => "kv: the cursor did not come from list".to_owned(),
+    }
+    .into()
+}

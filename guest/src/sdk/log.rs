@@ -1,0 +1,36 @@
+//! The module `log`, and `print` and `debug`, which write log lines too.
+
+use picloud_sdk_wit::picloud::sdk::log::{self, Level};
+use rhai::{Dynamic, Engine, Module};
+
+use crate::modules::json;
+
+/// Register the module and the two functions of the language.
+pub(crate) fn register(engine: &mut Engine) {
+    let mut module = Module::new();
+    for (name, level) in
+        [("debug", Level::Debug), ("info", Level::Info), ("warn", Level::Warn), ("error", Level::Error)]
+    {
+        module.set_native_fn(name, move |message: Dynamic| {
+            log::write(level, &text(&message));
+            Ok(())
+        });
+        module.set_native_fn(name, move |message: Dynamic, data: Dynamic| {
+            log::write(level, &format!("{} {}", text(&message), text(&data)));
+            Ok(())
+        });
+    }
+    engine.register_static_module("log", module.into());
+    engine.on_print(|message| log::write(Level::Info, message));
+    engine.on_debug(|message, _, position| {
+        log::write(Level::Debug, &if position.is_none() { message.to_owned() } else { format!("{position}: {message}") });
+    });
+}
+
+/// Texts as they are, everything else as JSON, and what has no JSON by its type.
+fn text(value: &Dynamic) -> String {
+    if value.is_string() {
+        return value.to_string();
+    }
+    json::to_text(value).unwrap_or_else(|_| value.type_name().to_owned())
+}

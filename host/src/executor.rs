@@ -1,0 +1,198 @@
+//! The executor: runs a call in the sandbox of its script's image, and commits its effects if it succeeds.
+
+mod answer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use async_trait::async_trait;
+
+use crate::aot::AotCache;
+use crate::budget::Budget;
+use crate::call::{Answer, Cost, ExecRequest, Failure, Fault, Outcome, Payload, ScriptRef, SourceHash};
+use crate::engine::GuestEngine;
+use crate::image::{Image, ImageCache};
+use crate::limits::Limits;
+use crate::loader::{LoadReport, Loader};
+use crate::ports::{Clock, CommitError, Kv, Scripts};
+use crate::problem::Code;
+use crate::sandbox::{CallState, Run, Sandbox};
+
+/// How often a conflict makes a call run again before it fails.
+const MAX_RERUNS: u32 = 24;
+
+/// From this rerun on the call waits a little before it tries again.
+const PATIENCE: u32 = 8;
+
+/// What an executor is made of.
+pub struct ExecutorConfig {
+    /// What the machine allows.
+    pub budget: Budget,
+    /// Where compiled code is kept.
+    pub aot: AotCache,
+    /// Bytes of images kept in memory.
+    pub image_cache_bytes: usize,
+    /// Sources of cold scripts.
+    pub scripts: Arc<dyn Scripts>,
+    /// Keys and values.
+    pub kv: Arc<dyn Kv>,
+    /// The time of day that scripts see.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs calls. Cheap to share.
+pub struct Executor {
+    sandbox: Sandbox,
+    images: ImageCache,
+    scripts: Arc<dyn Scripts>,
+    kv: Arc<dyn Kv>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Executor {
+    /// Prepare the sandbox. Takes seconds if the compiled code is not in the cache.
+    ///
+    /// # Errors
+    ///
+    /// The address space is too small even for one sandbox, or this build has no guest.
+    pub fn new(config: ExecutorConfig) -> Result<Self> {
+        let guest = GuestEngine::new(&config.budget, &config.aot)?;
+        Ok(Self {
+            sandbox: Sandbox::new(guest)?,
+            images: ImageCache::new(config.image_cache_bytes),
+            scripts: config.scripts,
+            kv: config.kv,
+            clock: config.clock,
+        })
+    }
+
+    /// Run a call to its end: image, sandbox, commit, and again if what it read has changed meanwhile.
+    pub async fn execute(&self, request: Arc<ExecRequest>) -> Outcome {
+        let started = Instant::now();
+        let deadline = started + request.limits.deadline();
+        let mut outcome = self.attempts(&request, deadline).await;
+        let spent = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        outcome.cost.sandbox_us = spent.saturating_sub(outcome.cost.commit_us);
+        outcome
+    }
+
+    async fn attempts(&self, request: &Arc<ExecRequest>, deadline: Instant) -> Outcome {
+        let mut cost = Cost::default();
+        if u64::from(request.trigger_depth) > request.limits.trigger_depth {
+            return failed(cost, too_deep(request));
+        }
+        let image = match self.image(&request.script, &request.limits).await {
+            Ok(image) => image,
+            Err(failure) => return failed(cost, failure),
+        };
+        loop {
+            let state = self.state(Some(request.clone()), request.limits, deadline);
+            let run = self.sandbox.call(&image, state).await;
+            let Run { result, fuel, state } = run;
+            cost.fuel = fuel;
+            cost.memory_bytes = state.memory.peak;
+            let (log, log_dropped) = (state.log.lines, state.log.dropped);
+            let result = result.and_then(|response| answer::check(response, &request.limits));
+
+            let commit = Instant::now();
+            let committed = self.commit(state.kv.into_transaction(), &result).await;
+            cost.commit_us += u64::try_from(commit.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let result = match committed {
+                Ok(()) => result,
+                Err(CommitError::Conflict) if cost.reruns < MAX_RERUNS && Instant::now() < deadline => {
+                    cost.reruns += 1;
+                    back_off(cost.reruns).await;
+                    continue;
+                }
+                Err(error) => Err(commit_failed(&error)),
+            };
+            return Outcome { result, cost, log, log_dropped };
+        }
+    }
+
+    /// Commit the effects of a call that succeeded. A call that the script ended with an error has none, but is checked
+    /// if it read more than one key: what it saw may never have been there at the same time, and the error be wrong.
+    async fn commit(
+        &self,
+        transaction: Option<crate::ports::Transaction>,
+        result: &Result<Answer, Failure>,
+    ) -> Result<(), CommitError> {
+        let Some(mut transaction) = transaction else { return Ok(()) };
+        if let Err(failure) = result {
+            let saw_several = transaction.reads.len() + transaction.ranges.len() > 1;
+            if failure.code.fault() != Some(Fault::Script) || !saw_several {
+                return Ok(());
+            }
+            transaction.writes.clear();
+        }
+        self.kv.commit(transaction).await.map(drop)
+    }
+
+    async fn image(&self, script: &ScriptRef, limits: &Limits) -> Result<Arc<Image>, Failure> {
+        let build = || async {
+            let source = self.scripts.source(script.version_id).await.map_err(|error| {
+                tracing::error!(%error, "cannot read the source of a cold script");
+                platform(Code::StorageUnavailable, "the script's source cannot be read")
+            })?;
+            let source = source.ok_or_else(|| platform(Code::ScriptNotFound, "the script has just been deleted"))?;
+            self.build(&source, limits).await
+        };
+        self.images.get_or_build(script.source_hash, build).await
+    }
+
+    async fn build(&self, source: &str, limits: &Limits) -> Result<Image, Failure> {
+        let deadline = Instant::now() + limits.deadline();
+        self.sandbox.load(source, self.state(None, *limits, deadline)).await
+    }
+
+    fn state(&self, request: Option<Arc<ExecRequest>>, limits: Limits, deadline: Instant) -> CallState {
+        CallState::new(request, limits, deadline, self.kv.clone(), self.clock.clone())
+    }
+}
+
+#[async_trait]
+impl Loader for Executor {
+    async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
+        let build = || self.build(source, limits);
+        Ok(self.images.get_or_build(SourceHash::of(source), build).await?.report)
+    }
+}
+
+/// Wait longer the more often a call has lost, and not the same time as the others that lost with it.
+async fn back_off(reruns: u32) {
+    if reruns < PATIENCE {
+        return;
+    }
+    let random = getrandom::u32().unwrap_or_default() % (reruns * 400);
+    tokio::time::sleep(Duration::from_micros(u64::from(random))).await;
+}
+
+fn failed(cost: Cost, failure: Failure) -> Outcome {
+    Outcome { result: Err(failure), cost, log: Vec::new(), log_dropped: 0 }
+}
+
+fn platform(code: Code, message: &str) -> Failure {
+    Failure { code, message: message.to_owned(), position: None, status: None }
+}
+
+fn too_deep(request: &ExecRequest) -> Failure {
+    let kind = match request.payload {
+        Payload::Http(_) => "calls",
+        Payload::Event(_) => "triggers",
+    };
+    platform(Code::DepthExceeded, &format!("more than {} {kind} followed on one another", request.limits.trigger_depth))
+}
+
+fn commit_failed(error: &CommitError) -> Failure {
+    match error {
+        CommitError::Conflict => platform(
+            Code::KvConflict,
+            "other calls kept changing the keys that this call read; nothing was changed, and trying again may help",
+        ),
+        CommitError::Store(error) => {
+            tracing::error!(%error, "cannot commit the effects of a call");
+            platform(Code::StorageUnavailable, "the effects of the call could not be stored; nothing was changed")
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The admission gate: so many calls at once, so many waiting, and a clear no with a time to come back for the rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How many calls the gate lets through and lets wait.
+#[derive(Debug, Clone, Copy)]
+pub struct GateConfig {
+    /// Calls at the same time, at most the number of sandboxes.
+    pub concurrent: usize,
+    /// Calls waiting for their turn.
+    pub waiting: usize,
+    /// How long a call may wait.
+    pub patience: Duration,
+}
+
+/// No room: try again later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server is saturated; try again in {retry_after_secs} s")]
+pub struct Overloaded {
+    /// When there should be room, from how long calls take at present; at least 1.
+    pub retry_after_secs: u64,
+}
+
+/// Admits calls.
+#[derive(Debug)]
+pub struct Gate {
+    config: GateConfig,
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    /// Moving average of how long a call holds its permit, in microseconds.
+    service_us: AtomicU64,
+}
+
+/// A call's place; given back when dropped.
+#[derive(Debug)]
+pub struct Admission<'a> {
+    gate: &'a Gate,
+    admitted: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// One of the waiting; counted until dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Gate {
+    /// An open gate.
+    #[must_use]
+    pub fn new(config: GateConfig) -> Self {
+        let permits = Arc::new(Semaphore::new(config.concurrent));
+        Self { config, permits, waiting: AtomicUsize::new(0), service_us: AtomicU64::new(1000) }
+    }
+
+    /// Wait for a place, in the order of arrival.
+    ///
+    /// # Errors
+    ///
+    /// Too many are waiting already, or the wait took too long.
+    pub async fn admit(&self) -> Result<Admission<'_>, Overloaded> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(self.admission(permit));
+        }
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.config.waiting {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(self.overloaded());
+        }
+        let _waiting = Waiting(&self.waiting);
+        match tokio::time::timeout(self.config.patience, self.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(self.admission(permit)),
+            _ => Err(self.overloaded()),
+        }
+    }
+
+    /// Calls under way.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.config.concurrent.saturating_sub(self.permits.available_permits())
+    }
+
+    /// Calls waiting.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn admission(&self, permit: OwnedSemaphorePermit) -> Admission<'_> {
+        Admission { gate: self, admitted: Instant::now(), _permit: permit }
+    }
+
+    /// Everybody who is here has to be served first.
+    fn overloaded(&self) -> Overloaded {
+        let ahead = (self.running() + self.waiting()) as u64;
+        let service_us = self.service_us.load(Ordering::Relaxed);
+        let wait_us = ahead.saturating_mul(service_us) / self.config.concurrent.max(1) as u64;
+        Overloaded { retry_after_secs: wait_us.div_ceil(1_000_000).clamp(1, 3600) }
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let us = u64::try_from(self.admitted.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let average = &self.gate.service_us;
+        // A lost update among concurrent ones does not matter to an average.
+        let old = average.load(Ordering::Relaxed);
+        average.store(old - old / 16 + us / 16, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(concurrent: usize, waiting: usize, patience_ms: u64) -> Gate {
+        Gate::new(GateConfig { concurrent, waiting, patience: Duration::from_millis(patience_ms) })
+    }
+
+    #[tokio::test]
+    async fn a_full_gate_refuses_at_once_when_nobody_may_wait() {
+        let gate = gate(1, 0, 10_000);
+        let first = gate.admit().await.unwrap();
+        assert_eq!(gate.admit().await.unwrap_err(), Overloaded { retry_after_secs: 1 });
+        drop(first);
+        assert!(gate.admit().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_patience_and_is_no_longer_counted() {
+        let gate = gate(1, 1, 20);
+        let _first = gate.admit().await.unwrap();
+        assert!(gate.admit().await.is_err());
+        assert_eq!(gate.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_given_back_goes_to_who_waits() {
+        let gate = gate(1, 1, 10_000);
+        let first = gate.admit().await.unwrap();
+        let (second, ()) = tokio::join!(gate.admit(), async {
+            tokio::task::yield_now().await;
+            assert_eq!(gate.waiting(), 1);
+            drop(first);
+        });
+        assert!(second.is_ok());
+    }
+
+    #[tokio::test]
+    async fn slow_calls_make_retry_after_longer() {
+        let gate = gate(1, 0, 0);
+        gate.service_us.store(30_000_000, Ordering::Relaxed);
+        let _first = gate.admit().await.unwrap();
+        assert_eq!(gate.admit().await.unwrap_err().retry_after_secs, 30);
+    }
+}

@@ -1,0 +1,94 @@
+//! Images in memory, bounded by bytes; the one that was not used for the longest time goes first.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+use tokio::sync::OnceCell;
+
+use crate::call::{Failure, SourceHash};
+use crate::image::Image;
+
+/// Filled once; whoever comes meanwhile waits for the same build.
+type Slot = Arc<OnceCell<Arc<Image>>>;
+
+/// Images by the hash of their source.
+pub(crate) struct ImageCache {
+    capacity: usize,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    slots: LruCache<SourceHash, Slot>,
+    bytes: usize,
+}
+
+impl ImageCache {
+    /// A cache for `capacity` bytes of images. One image is kept even if it alone is larger.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { capacity, inner: Mutex::new(Inner { slots: LruCache::unbounded(), bytes: 0 }) }
+    }
+
+    /// The image of a source, built with `build` if it is not here. Concurrent callers share one build; a failed build is
+    /// not kept.
+    pub(crate) async fn get_or_build<F>(&self, hash: SourceHash, build: impl FnOnce() -> F) -> Result<Arc<Image>, Failure>
+    where
+        F: Future<Output = Result<Image, Failure>>,
+    {
+        let slot = self.slot(hash);
+        if let Some(image) = slot.get() {
+            return Ok(image.clone());
+        }
+        let mut built = false;
+        let result = slot
+            .get_or_try_init(|| async {
+                let image = build().await?;
+                built = true;
+                Ok(Arc::new(image))
+            })
+            .await
+            .cloned();
+        match &result {
+            Ok(image) if built => self.account(hash, image.cost()),
+            Ok(_) => {}
+            Err(_) => self.forget_if_empty(hash),
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, hash: SourceHash) -> Slot {
+        self.lock().slots.get_or_insert(hash, Slot::default).clone()
+    }
+
+    /// Count a new image and drop the oldest ones until all fit. Slots that are being built weigh nothing and stay.
+    fn account(&self, hash: SourceHash, cost: usize) {
+        let mut inner = self.lock();
+        inner.bytes += cost;
+        let mut building = Vec::new();
+        while inner.bytes > self.capacity {
+            let Some((oldest, slot)) = inner.slots.pop_lru() else { break };
+            if oldest == hash {
+                building.push((oldest, slot));
+                break;
+            }
+            match slot.get() {
+                Some(image) => inner.bytes -= image.cost(),
+                None => building.push((oldest, slot)),
+            }
+        }
+        for (hash, slot) in building {
+            inner.slots.put(hash, slot);
+        }
+    }
+
+    fn forget_if_empty(&self, hash: SourceHash) {
+        let mut inner = self.lock();
+        // Somebody else may be waiting to try again: then the slot is shared, and stays.
+        if inner.slots.peek(&hash).is_some_and(|slot| slot.get().is_none() && Arc::strong_count(slot) == 2) {
+            inner.slots.pop(&hash);
+        }
+    }
+}

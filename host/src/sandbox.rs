@@ -1,0 +1,159 @@
+//! The sandbox: one store for each load and each call, with its three fences, and nothing that outlives it.
+
+mod fault;
+mod state;
+
+pub(crate) use fault::StorageFailed;
+pub(crate) use state::{CallState, Capture, Mode};
+
+use std::time::Instant;
+
+use anyhow::Result;
+use picloud_sdk_wit::picloud::sdk::outcome;
+use picloud_sdk_wit::{Script, ScriptPre};
+use wasmtime::component::Linker;
+use wasmtime::{Module, Store, UpdateDeadline};
+
+use crate::call::{Failure, Payload};
+use crate::engine::{BLANK_IMAGE, GuestEngine};
+use crate::image::{self, Image};
+use crate::loader::LoadReport;
+use crate::problem::Code;
+use crate::services;
+use crate::ticker::Ticker;
+
+/// How much later than the deadline the outermost fence ends a call: the epoch fence, which is exact for code in the
+/// sandbox, gets the first chance.
+const GRACE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Makes stores and runs the guest in them.
+pub(crate) struct Sandbox {
+    guest: GuestEngine,
+    linker: Linker<CallState>,
+    blank: ScriptPre<CallState>,
+    ticker: Ticker,
+}
+
+/// A run of the guest that ended by itself, whatever it says.
+pub(crate) struct Run<T> {
+    pub(crate) result: Result<T, Failure>,
+    /// Fuel used.
+    pub(crate) fuel: u64,
+    /// What the run left behind: log, effects, peak of memory, captured image.
+    pub(crate) state: CallState,
+}
+
+impl Sandbox {
+    pub(crate) fn new(guest: GuestEngine) -> Result<Self> {
+        let linker = services::linker(&guest.engine)?;
+        let blank = pre_instance(&guest, &linker, BLANK_IMAGE)?;
+        let ticker = Ticker::start(guest.engine.clone())?;
+        Ok(Self { guest, linker, blank, ticker })
+    }
+
+    /// Load a source into a blank sandbox and make an image of it.
+    pub(crate) async fn load(&self, source: &str, mut state: CallState) -> Result<Image, Failure> {
+        state.mode = Mode::Load(Capture::Allowed);
+        let limits = state.limits;
+        let run = self
+            .run(&self.blank, state, async |script, store| script.call_load(store, source).await)
+            .await;
+        let loaded = run.result.map_err(at_upload)?;
+        let Mode::Load(Capture::Done { offset, memory }) = run.state.mode else {
+            return Err(platform("the guest loaded a script without handing over its memory"));
+        };
+        let report = LoadReport {
+            handles_requests: loaded.handles_requests,
+            handles_events: loaded.handles_events,
+            image_bytes: image::resident_bytes(&memory),
+            fuel: run.fuel,
+        };
+        debug_assert!(memory.len() as u64 <= limits.memory_bytes, "the memory cap bounds the image");
+        let encoded = image::encode(offset, &memory);
+        let pre = pre_instance(&self.guest, &self.linker, &encoded).map_err(|error| {
+            tracing::error!(error = %format!("{error:#}"), "cannot make an image of a loaded script");
+            platform("the script's image cannot be made")
+        })?;
+        Ok(Image { pre, report })
+    }
+
+    /// Run one call in a fresh sandbox. An event's handler gives no answer.
+    pub(crate) async fn call(&self, image: &Image, state: CallState) -> Run<Option<outcome::Response>> {
+        let for_event = state.request.as_ref().is_some_and(|request| matches!(request.payload, Payload::Event(_)));
+        self.run(&image.pre, state, async |script, store| {
+            if for_event {
+                Ok(script.call_on_event(store).await?.map(|()| None))
+            } else {
+                Ok(script.call_handle(store).await?.map(Some))
+            }
+        })
+        .await
+    }
+
+    /// Instantiate, run `entry`, take everything apart. Fences: fuel, the epoch deadline for code in the sandbox, and a
+    /// timer for host functions that wait, which neither fuel nor epochs would end.
+    async fn run<T>(
+        &self,
+        pre: &ScriptPre<CallState>,
+        state: CallState,
+        entry: impl AsyncFnOnce(&Script, &mut Store<CallState>) -> wasmtime::Result<Result<T, outcome::Failure>>,
+    ) -> Run<T> {
+        let _ticking = self.ticker.keep_ticking();
+        let deadline = state.deadline;
+        let limits = state.limits;
+        let mut store = self.store(state);
+        let call = async {
+            let script = pre.instantiate_async(&mut store).await?;
+            entry(&script, &mut store).await
+        };
+        let ended = tokio::time::timeout_at((deadline + GRACE).into(), call).await;
+        let fuel = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
+        let state = store.into_data();
+        let result = match ended {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(failure))) => Err(fault::of_guest(failure)),
+            Ok(Err(error)) => Err(fault::of_trap(&error, &state)),
+            Err(_) => Err(fault::deadline(&limits)),
+        };
+        Run { result, fuel, state }
+    }
+
+    /// The only place where stores are made.
+    fn store(&self, state: CallState) -> Store<CallState> {
+        let fuel = state.limits.fuel;
+        let mut store = Store::new(&self.guest.engine, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_fuel(fuel).unwrap_or_else(|error| tracing::error!(%error, "fuel is not configured"));
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            if Instant::now() >= context.data().deadline {
+                return Err(fault::DeadlineReached.into());
+            }
+            // Other calls get the processor between two ticks.
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+}
+
+/// The guest's component with `image` as its memory, ready to be instantiated.
+fn pre_instance(guest: &GuestEngine, linker: &Linker<CallState>, image: &[u8]) -> Result<ScriptPre<CallState>> {
+    let module = Module::new(&guest.engine, image)?;
+    let mut linker = linker.clone();
+    linker.root().module("image", &module)?;
+    Ok(ScriptPre::new(linker.instantiate_pre(&guest.component)?)?)
+}
+
+/// A failure of a load, in the words of an upload.
+fn at_upload(failure: Failure) -> Failure {
+    let code = match failure.code {
+        Code::ScriptError | Code::ScriptThrew => Code::TopLevelFailed,
+        Code::FuelExhausted | Code::MemoryExhausted | Code::DeadlineExceeded | Code::StackExhausted => Code::TopLevelLimit,
+        other => other,
+    };
+    Failure { code, status: None, ..failure }
+}
+
+fn platform(message: &str) -> Failure {
+    Failure { code: Code::Internal, message: message.to_owned(), position: None, status: None }
+}

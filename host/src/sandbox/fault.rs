@@ -1,0 +1,104 @@
+//! Tells faults apart: what the guest reports, what a trap means, what the host's fences found.
+
+use picloud_sdk_wit::picloud::sdk::outcome::{self, FailureKind};
+use wasmtime::Trap;
+
+use crate::call::{Failure, Position};
+use crate::limits::Limits;
+use crate::problem::Code;
+use crate::sandbox::CallState;
+
+/// Longest message of a failure, in bytes. The guest writes it, so it is cut.
+const MAX_MESSAGE: usize = 4096;
+
+/// Ends a call from the epoch callback.
+#[derive(Debug, thiserror::Error)]
+#[error("the deadline has passed")]
+pub(crate) struct DeadlineReached;
+
+/// Ends a call from a host function, when storage fails: nothing that the script could handle.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct StorageFailed(#[from] crate::ports::StoreError);
+
+/// A failure that the guest reports.
+pub(crate) fn of_guest(failure: outcome::Failure) -> Failure {
+    let code = match failure.kind {
+        FailureKind::Compile => Code::CompileFailed,
+        FailureKind::Runtime => Code::ScriptError,
+        FailureKind::Thrown => Code::ScriptThrew,
+        FailureKind::Stack => Code::StackExhausted,
+        FailureKind::Answer => Code::AnswerInvalid,
+        FailureKind::Handler => Code::HandlerMissing,
+    };
+    Failure {
+        code,
+        message: cut(failure.message),
+        position: failure.position.map(|at| Position { line: at.line, column: at.column }),
+        // Only errors can be chosen: a thrown 200 would look like success.
+        status: failure.status.filter(|status| (400..=599).contains(status)),
+    }
+}
+
+/// A trap, or an error of a host function.
+pub(crate) fn of_trap(error: &wasmtime::Error, state: &CallState) -> Failure {
+    let limits = &state.limits;
+    let out_of_memory = || {
+        limit(
+            Code::MemoryExhausted,
+            format!("the call needed more than its {} bytes of memory", limits.memory_bytes),
+        )
+    };
+    if error.is::<DeadlineReached>() {
+        return deadline(limits);
+    }
+    if error.is::<StorageFailed>() {
+        return Failure {
+            code: Code::StorageUnavailable,
+            message: "the call could not reach its storage; nothing was changed".to_owned(),
+            position: None,
+            status: None,
+        };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => {
+            limit(Code::FuelExhausted, format!("the call used up its {} units of fuel", limits.fuel))
+        }
+        Some(Trap::StackOverflow) => {
+            limit(Code::StackExhausted, "the call nested functions or expressions too deep".to_owned())
+        }
+        _ if state.memory.refused || panicked_for_memory(state) => out_of_memory(),
+        _ => {
+            tracing::error!(error = %format!("{error:#}"), panic = state.panic, "a sandbox failed");
+            Failure {
+                code: Code::Internal,
+                message: "the sandbox failed; the server's log has more".to_owned(),
+                position: None,
+                status: None,
+            }
+        }
+    }
+}
+
+/// A size that no memory could hold makes Rust's collections panic before they ask for it.
+fn panicked_for_memory(state: &CallState) -> bool {
+    state.panic.as_ref().is_some_and(|message| message.contains("capacity overflow") || message.contains("allocation"))
+}
+
+/// The call took longer than it may.
+pub(crate) fn deadline(limits: &Limits) -> Failure {
+    limit(Code::DeadlineExceeded, format!("the call took longer than its {} ms", limits.deadline_ms))
+}
+
+fn limit(code: Code, message: String) -> Failure {
+    Failure { code, message, position: None, status: None }
+}
+
+/// At most `MAX_MESSAGE` bytes, cut between characters.
+fn cut(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+        message.push('…');
+    }
+    message
+}

@@ -1,0 +1,103 @@
+//! What a store holds besides the guest: the call, its meters, its effects.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::ResourceLimiter;
+
+use crate::call::{AppId, ExecRequest};
+use crate::limits::Limits;
+use crate::ports::{Clock, Kv};
+use crate::services::kv::KvSession;
+use crate::services::log::LogBuffer;
+
+/// The data of a store. Made for one load or one call and dropped after it.
+pub(crate) struct CallState {
+    /// The call; none during a load.
+    pub(crate) request: Option<Arc<ExecRequest>>,
+    pub(crate) limits: Limits,
+    /// When the call has to be over.
+    pub(crate) deadline: Instant,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) mode: Mode,
+    pub(crate) memory: MemoryMeter,
+    pub(crate) kv: KvSession,
+    pub(crate) log: LogBuffer,
+    /// What the guest said when it panicked.
+    pub(crate) panic: Option<String>,
+}
+
+/// What the sandbox is for.
+pub(crate) enum Mode {
+    /// Loading a script.
+    Load(Capture),
+    /// Running a loaded script.
+    Call,
+}
+
+/// Whether the memory has been handed over.
+pub(crate) enum Capture {
+    Allowed,
+    Done {
+        /// The address of the first byte of `memory`.
+        offset: u32,
+        memory: Vec<u8>,
+    },
+}
+
+impl CallState {
+    pub(crate) fn new(
+        request: Option<Arc<ExecRequest>>,
+        limits: Limits,
+        deadline: Instant,
+        kv: Arc<dyn Kv>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let app = request.as_ref().map_or(AppId(0), |request| request.script.app_id);
+        Self {
+            request,
+            limits,
+            deadline,
+            clock,
+            mode: Mode::Call,
+            memory: MemoryMeter::new(limits.memory_bytes),
+            kv: KvSession::new(kv, app, limits),
+            log: LogBuffer::new(&limits),
+            panic: None,
+        }
+    }
+}
+
+/// Bounds a sandbox's memory, and remembers how it went: a refused growth makes the guest abort, which by itself looks
+/// like any other trap.
+pub(crate) struct MemoryMeter {
+    limit: usize,
+    /// The most memory there was, in bytes.
+    pub(crate) peak: u64,
+    /// Whether more was asked for than is allowed.
+    pub(crate) refused: bool,
+}
+
+impl MemoryMeter {
+    fn new(limit_bytes: u64) -> Self {
+        Self { limit: usize::try_from(limit_bytes).unwrap_or(usize::MAX), peak: 0, refused: false }
+    }
+}
+
+/// Entries in a table of functions; the guest needs a few thousand and never grows its table.
+const MAX_TABLE: usize = 100_000;
+
+impl ResourceLimiter for MemoryMeter {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.peak = self.peak.max(desired as u64);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE)
+    }
+}

@@ -1,0 +1,27 @@
+//! The services of the sandbox: one file for each WIT interface, and the one function that links them.
+
+mod context;
+mod diagnostics;
+mod event;
+mod image;
+pub(crate) mod kv;
+pub(crate) mod log;
+mod random;
+mod request;
+mod time;
+
+use anyhow::Result;
+use picloud_sdk_wit::Script;
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::sandbox::CallState;
+
+impl picloud_sdk_wit::picloud::sdk::outcome::Host for CallState {}
+
+/// A linker with everything that the guest may import, and nothing else.
+pub(crate) fn linker(engine: &Engine) -> Result<Linker<CallState>> {
+    let mut linker = Linker::new(engine);
+    Script::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
