@@ -13,6 +13,7 @@ mod engine;
 pub mod executor;
 pub mod gate;
 mod image;
+pub mod ingress;
 pub mod limits;
 pub mod loader;
 pub mod ports;

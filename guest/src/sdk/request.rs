@@ -99,7 +99,8 @@ fn getter(engine: &mut Engine, name: &str, get: impl Fn(&Request) -> Result<Dyna
     engine.register_get(name, move |req: &mut Rc<Request>| get(req));
 }
 
-/// The parts of a path between slashes, percent-decoded, without the empty ones.
+/// The parts of a path between slashes, percent-decoded (as they are where that gives no text), without the empty ones.
 fn segments(path: &str) -> Array {
-    path.split('/').filter(|part| !part.is_empty()).map(|part| url::decode_component(part).into()).collect()
+    let decode = |part: &str| url::decode_component(part).unwrap_or_else(|_| part.to_owned());
+    path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part).into()).collect()
 }

@@ -1,0 +1,126 @@
+//! The way in: HTTP requests become calls, outcomes become HTTP answers.
+//!
+//! `server` accepts connections, `router` tells scripts from the control plane, `request` and `answer` translate,
+//! `to_the_end` keeps a call running whose caller has left.
+
+mod answer;
+mod request;
+mod router;
+mod server;
+mod to_the_end;
+
+pub use router::{Guard, Router};
+pub use server::{ServerConfig, serve};
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::Request;
+use hyper::body::Incoming;
+
+use crate::active::Active;
+use crate::call::{Cost, ExecRequest, Failure, Outcome, Payload};
+use crate::executor::Executor;
+use crate::gate::{Gate, Overloaded};
+use crate::ingress::request::Target;
+use crate::ingress::to_the_end::ToTheEnd;
+use crate::ports::{Clock, ExecutionLog, ExecutionRecord, RecordedError};
+use crate::problem::{Code, Problem};
+
+/// Everything a request for a script needs.
+pub struct Ingress {
+    /// Which script version each name leads to.
+    pub active: Arc<Active>,
+    /// Runs calls.
+    pub executor: Arc<Executor>,
+    /// Admits calls.
+    pub gate: Gate,
+    /// Where executions are recorded.
+    pub log: Arc<dyn ExecutionLog>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Ingress {
+    /// Answer a request for a script.
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: std::net::SocketAddr) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let result = self.call(request, peer).await;
+        result.unwrap_or_else(|problem| problem.instance(path).into_response())
+    }
+
+    async fn call(self: Arc<Self>, request: Request<Incoming>, peer: std::net::SocketAddr) -> Result<Response, Problem> {
+        let Target { script, limits, rest } = request::target(&self.active.current(), request.uri().path())?;
+        let request = request::to_call(request, rest, script, limits, peer.ip()).await?;
+        // Once it has started a call runs to its end, even if the caller leaves: a commit cannot be called back, and
+        // every execution is recorded.
+        let response = ToTheEnd::new(async move {
+            let queued = Instant::now();
+            let admission = self.gate.admit().await.map_err(saturated)?;
+            let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let started_ms = self.clock.now_ms();
+            let request = Arc::new(request);
+            let mut outcome = self.executor.execute(request.clone()).await;
+            drop(admission);
+            outcome.cost.queue_us = queue_us;
+            let (response, status) = answer::respond(&request, &outcome);
+            self.log.record(record(&request, outcome, status, started_ms));
+            Ok(response)
+        });
+        response.await.unwrap_or_else(|| Err(Problem::new(Code::Internal)))
+    }
+
+    /// Run a call that did not come over HTTP, and record it. It passes the same gate.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`] when there is no room.
+    pub async fn run(&self, request: Arc<ExecRequest>) -> Result<Outcome, Overloaded> {
+        let _admission = self.gate.admit().await?;
+        let started_ms = self.clock.now_ms();
+        let outcome = self.executor.execute(request.clone()).await;
+        let status = outcome.result.as_ref().map_or_else(failure_status, |answer| answer.status);
+        self.log.record(record(&request, outcome.clone(), status, started_ms));
+        Ok(outcome)
+    }
+}
+
+fn saturated(overloaded: Overloaded) -> Problem {
+    Problem::new(Code::Saturated).detail(overloaded.to_string()).retry_after(overloaded.retry_after_secs)
+}
+
+fn failure_status(failure: &Failure) -> u16 {
+    failure.status.unwrap_or(failure.code.status().as_u16())
+}
+
+fn record(request: &ExecRequest, outcome: Outcome, status: u16, started_ms: u64) -> ExecutionRecord {
+    let (http, request_id) = match &request.payload {
+        Payload::Http(call) => (Some((call.method.clone(), call.path.clone())), Some(call.request_id.clone())),
+        Payload::Event(_) => (None, None),
+    };
+    let Outcome { result, cost, log, log_dropped } = outcome;
+    let cost: Cost = cost;
+    ExecutionRecord {
+        execution_id: request.execution_id,
+        root_execution_id: request.root_execution_id,
+        trigger_depth: request.trigger_depth,
+        script: request.script.clone(),
+        trigger: request.payload.trigger(),
+        started_ms,
+        status,
+        error: result.err().map(recorded),
+        cost,
+        http,
+        request_id,
+        log,
+        log_dropped,
+    }
+}
+
+/// A status under 500 that the script chose with `throw` is an answer, nobody's fault.
+fn recorded(failure: Failure) -> RecordedError {
+    let fault = failure.code.fault().filter(|_| failure.status.is_none_or(|status| status >= 500));
+    RecordedError { fault, code: failure.code, message: failure.message, position: failure.position }
+}

@@ -1,0 +1,149 @@
+//! An HTTP request becomes a call.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use uuid::Uuid;
+
+use crate::active::ActiveSet;
+use crate::call::{ExecRequest, HttpCall, Payload, ScriptRef};
+use crate::limits::Limits;
+use crate::problem::{Code, Problem};
+
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A request id of a caller is taken over up to this length, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The route that every script has.
+const BUILT_IN_ROUTE: &str = "/{app}/{script}";
+
+/// What a path leads to.
+pub(super) struct Target {
+    pub(super) script: Arc<ScriptRef>,
+    pub(super) limits: Limits,
+    /// The path below the route, starting with `/`.
+    pub(super) rest: String,
+}
+
+/// Find the script of `/{app}/{script}` or of something below it.
+pub(super) fn target(active: &ActiveSet, path: &str) -> Result<Target, Problem> {
+    let mut parts = path.splitn(4, '/').skip(1);
+    let (app, script) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let rest = parts.next().map_or_else(|| "/".to_owned(), |rest| format!("/{rest}"));
+    let found = active.apps.get(app).and_then(|found| Some((found, found.scripts.get(script)?)));
+    let Some((app, active_script)) = found else {
+        return Err(Problem::new(Code::RouteNotFound).detail(format!("no script is served at {path}")));
+    };
+    if !active_script.handles_requests {
+        let detail = format!("the script {script} has no function handle, so it answers no requests");
+        return Err(Problem::new(Code::HandlerMissing).detail(detail));
+    }
+    Ok(Target { script: active_script.script.clone(), limits: app.limits, rest })
+}
+
+/// Read the body and put the call together.
+pub(super) async fn to_call(
+    request: Request<Incoming>,
+    rest: String,
+    script: Arc<ScriptRef>,
+    limits: Limits,
+    client_ip: IpAddr,
+) -> Result<ExecRequest, Problem> {
+    let (head, body) = request.into_parts();
+    let body = read(body, limits.request_body_bytes).await?;
+    let execution_id = Uuid::now_v7();
+    Ok(ExecRequest {
+        script,
+        execution_id,
+        root_execution_id: execution_id,
+        trigger_depth: 0,
+        principal: None,
+        limits,
+        traceparent: traceparent(&head.headers),
+        payload: Payload::Http(HttpCall {
+            method: head.method.as_str().to_owned(),
+            path: rest,
+            route: BUILT_IN_ROUTE.into(),
+            query: head.uri.query().map(str::to_owned),
+            params: Vec::new(),
+            request_id: request_id(&head.headers).unwrap_or_else(|| execution_id.to_string()),
+            headers: head.headers,
+            body,
+            client_ip: Some(client_ip),
+        }),
+    })
+}
+
+async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let too_large = || Problem::new(Code::BodyTooLarge).detail(format!("a body may have at most {limit} bytes"));
+    if body.size_hint().lower() > limit {
+        return Err(too_large());
+    }
+    let limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
+    match tokio::time::timeout(BODY_PATIENCE, limited.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(Code::BodyIncomplete)),
+        Err(_) => Err(Problem::new(Code::BodyTimeout).detail(format!("it took more than {} s", BODY_PATIENCE.as_secs()))),
+    }
+}
+
+/// The caller's `X-Request-Id`, if it is something that can be logged and sent back.
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let fine = !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+    fine.then(|| id.to_owned())
+}
+
+/// The caller's `traceparent`, if it has the form of the W3C's Trace Context: version, trace id, parent id, flags.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let parts: Vec<_> = text.split('-').collect();
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let lengths = parts.iter().map(|part| part.len()).collect::<Vec<_>>();
+    (lengths == [2, 32, 16, 2] && parts.iter().all(|part| is_hex(part))).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_request_id_is_taken_over_only_if_harmless() {
+        assert_eq!(request_id(&headers("x-request-id", "abc-1")), Some("abc-1".to_owned()));
+        for bad in ["", "a b", &"x".repeat(MAX_REQUEST_ID + 1)] {
+            assert_eq!(request_id(&headers("x-request-id", bad)), None);
+        }
+    }
+
+    #[test]
+    fn a_traceparent_is_taken_over_only_if_well_formed() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(traceparent(&headers("traceparent", good)).as_deref(), Some(good));
+        for bad in ["", "00-xyz", &good.to_uppercase(), &format!("{good}-1")] {
+            assert_eq!(traceparent(&headers("traceparent", bad)), None);
+        }
+    }
+
+    #[test]
+    fn nothing_is_found_in_an_empty_set() {
+        for path in ["/", "", "//", "/a", "/a/", "/a/b", "/a/b/c", "*"] {
+            let problem = target(&ActiveSet::default(), path).map(|_| ()).unwrap_err();
+            assert_eq!(problem.code(), Code::RouteNotFound, "{path}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The listener: accepts connections until it is told to stop, then lets what is under way finish.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::ingress::Router;
+
+/// How connections are treated.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerConfig {
+    /// Connections at the same time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a client may take to send the head of a request, and how long an idle connection is kept.
+    pub head_patience: Duration,
+    /// How long calls under way may take to finish once the server stops.
+    pub drain: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { connections: 4096, head_patience: Duration::from_secs(60), drain: Duration::from_secs(30) }
+    }
+}
+
+/// Serve until `stop` is cancelled and what was under way has finished or the drain is over.
+pub async fn serve(listener: TcpListener, router: Arc<Router>, config: ServerConfig, stop: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(config.connections));
+    router.ready.store(true, Ordering::Relaxed);
+    loop {
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = connection(stream, peer, router.clone(), config, &graceful);
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: some will come back when connections end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    router.ready.store(false, Ordering::Relaxed);
+    drop(listener);
+    tracing::info!(connections = graceful.count(), "stopping: no new connections, waiting for calls under way");
+    if tokio::time::timeout(config.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("stopping although calls are under way: the drain is over");
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: std::net::SocketAddr,
+    router: Arc<Router>,
+    config: ServerConfig,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + use<> {
+    // Without it a small answer could wait for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.route(request, peer).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(config.head_patience);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
+    let watcher = graceful.watcher();
+    async move {
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection.into_owned()).await {
+            // A client that goes away or sends nonsense is no event of ours.
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
