@@ -1,7 +1,8 @@
 -- Apps, scripts and their immutable versions.
 
 create table app (
-    id         integer primary key,
+    -- Never used again (which is what autoincrement means): records of executions outlive an app.
+    id         integer primary key autoincrement,
     name       text not null unique,
     created_ms bigint not null
 );
@@ -18,11 +19,11 @@ create table script (
 );
 
 create table script_version (
-    id               integer primary key,
+    -- Never used again: a call may still hold the id of a version that is gone, and must not get another source.
+    id               integer primary key autoincrement,
     script_id        bigint not null references script (id) on delete cascade,
     -- Counted from 1 for each script, never used again.
     number           bigint not null,
-    source           text not null,
     -- SHA-256 of the source, lower-case hexadecimal.
     source_hash      text not null,
     handles_requests boolean not null,
@@ -32,5 +33,7 @@ create table script_version (
     -- Fuel that loading it took.
     load_fuel        bigint not null,
     created_ms       bigint not null,
+    -- Last, so that the columns before it are read without going through it.
+    source           text not null,
     unique (script_id, number)
 );

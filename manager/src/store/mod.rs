@@ -1,5 +1,62 @@
 //! Storage in SQLite. SQL lives here and nowhere else, one file for each noun.
+//!
+//! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
+//! [`Store`] with `app`, `script`, `version`, `token`, and `active` (what the data plane needs to know of them).
 
+mod active;
+pub mod app;
 mod database;
+mod error;
+mod precondition;
+pub mod script;
+#[cfg(test)]
+mod script_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod token;
+pub mod version;
+
+use std::sync::Arc;
+
+use picloud_host::ports::{Clock, StoreError};
+use sqlx::migrate::Migrator;
+use sqlx::{Sqlite, Transaction};
 
 pub use database::{Database, Durability};
+pub use error::ChangeError;
+pub(crate) use error::failed;
+pub use precondition::{Precondition, Tag, Tags};
+
+/// The schema of the main database: scripts, KV, tokens.
+pub static MIGRATOR: Migrator = sqlx::migrate!("migrations/main");
+
+/// Apps, scripts, versions and tokens in the main database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl Store {
+    /// Use a database that was opened with [`MIGRATOR`], and make sure that the app `default` exists.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub async fn open(database: Database, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let store = Self { database, clock };
+        store.create_default_app().await?;
+        Ok(store)
+    }
+
+    /// Start a transaction that will write. It takes the write lock at once, so that nothing that it reads can change
+    /// before it commits.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.database.write.begin_with("begin immediate").await
+    }
+
+    /// Milliseconds since the Unix epoch, as the database keeps them.
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,35 @@
+//! What can go wrong when something is changed, for callers to branch on.
+
+use picloud_host::ports::StoreError;
+
+/// Why a change did not happen. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such app.
+    #[error("there is no such app")]
+    NoApp,
+    /// There is no such script.
+    #[error("there is no such script")]
+    NoScript,
+    /// There is no such version.
+    #[error("there is no such version")]
+    NoVersion,
+    /// What is stored is not what the client demanded.
+    #[error("the precondition does not hold")]
+    Precondition,
+    /// Storage failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ChangeError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(failed(error))
+    }
+}
+
+/// Log why the database failed; callers learn only that it did.
+pub(crate) fn failed(error: impl std::error::Error + 'static) -> StoreError {
+    tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
+    StoreError(error.to_string())
+}

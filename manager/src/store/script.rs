@@ -1,0 +1,245 @@
+//! Scripts: a name and the version that is called by it. Creating versions is here too, because it moves that name.
+
+use picloud_host::call::{AppId, SourceHash};
+use picloud_host::loader::LoadReport;
+use picloud_host::ports::StoreError;
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::name::Name;
+use crate::store::{ChangeError, Precondition, Store, failed};
+
+/// A script with the facts of its active version.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Script {
+    /// The app that owns it.
+    pub app: String,
+    /// Its name, unique in the app.
+    pub name: String,
+    /// The number of the active version.
+    #[sqlx(try_from = "i64")]
+    pub version: u32,
+    /// It answers HTTP requests.
+    pub handles_requests: bool,
+    /// It handles events.
+    pub handles_events: bool,
+    /// SHA-256 of the source, lower-case hexadecimal.
+    pub source_hash: String,
+    /// Length of the source in bytes.
+    #[sqlx(try_from = "i64")]
+    pub source_bytes: u64,
+    /// Bytes of the image that are not zero.
+    #[sqlx(try_from = "i64")]
+    pub image_bytes: u64,
+    /// Fuel that loading it took.
+    #[sqlx(try_from = "i64")]
+    pub load_fuel: u64,
+    /// When the script was created, in milliseconds since the Unix epoch.
+    #[sqlx(try_from = "i64")]
+    pub created_ms: u64,
+    /// When its active version last changed, in milliseconds since the Unix epoch.
+    #[sqlx(try_from = "i64")]
+    pub updated_ms: u64,
+}
+
+/// A source that has been loaded, ready to become a version.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The source.
+    pub source: String,
+    /// What loading it found out.
+    pub report: LoadReport,
+}
+
+/// What became of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The script is new; the source is its version 1.
+    Created,
+    /// The source is a new version, now active.
+    Replaced,
+    /// The source was the active one already: nothing was written.
+    Unchanged,
+}
+
+/// The columns of [`Script`] and where they come from.
+macro_rules! select_script {
+    ($rest:literal) => {
+        concat!(
+            "select app.name as app, s.name, v.number as version, v.handles_requests, v.handles_events, \
+                    v.source_hash, octet_length(v.source) as source_bytes, v.image_bytes, v.load_fuel, \
+                    s.created_ms, s.updated_ms \
+             from script s \
+             join app on app.id = s.app_id \
+             join script_version v on v.id = s.active_version_id ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// Make an upload the active version of a script, which is created if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Precondition`] and [`ChangeError::NoApp`]; the database failed.
+    pub async fn put_script(
+        &self,
+        app: AppId,
+        name: &Name,
+        upload: &Upload,
+        precondition: &Precondition,
+    ) -> Result<(Put, Script), ChangeError> {
+        let mut tx = self.begin().await?;
+        let now_ms = self.now_ms();
+        let hash = SourceHash::of(&upload.source).to_hex();
+        let before = find(&mut tx, app, name).await?;
+        precondition.check(before.as_ref().map(|script| &*script.source_hash))?;
+        let (put, script_id) = match before {
+            Some(script) if script.source_hash == hash => (Put::Unchanged, script.id),
+            Some(script) => (Put::Replaced, script.id),
+            None => (Put::Created, insert(&mut tx, app, name, now_ms).await?),
+        };
+        if put != Put::Unchanged {
+            let version_id = insert_version(&mut tx, script_id, upload, &hash, now_ms).await?;
+            set_active(&mut tx, script_id, version_id, now_ms).await?;
+        }
+        let script = fetch(&mut tx, script_id).await?;
+        tx.commit().await?;
+        Ok((put, script))
+    }
+
+    /// Delete a script with all its versions.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NoScript`] and [`ChangeError::Precondition`]; the database failed.
+    pub async fn delete_script(
+        &self,
+        app: AppId,
+        name: &Name,
+        precondition: &Precondition,
+    ) -> Result<(), ChangeError> {
+        let mut tx = self.begin().await?;
+        let script = find(&mut tx, app, name).await?.ok_or(ChangeError::NoScript)?;
+        precondition.check(Some(&script.source_hash))?;
+        sqlx::query("delete from script where id = $1").bind(script.id).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// One script; none when there is none of this name.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub async fn script(&self, app: AppId, name: &Name) -> Result<Option<Script>, StoreError> {
+        sqlx::query_as(select_script!("where s.app_id = $1 and s.name = $2"))
+            .bind(app.0)
+            .bind(name.as_str())
+            .fetch_optional(&self.database.read)
+            .await
+            .map_err(failed)
+    }
+
+    /// At most `limit` scripts of an app in the order of their names, from the one after `after` on.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub async fn scripts(
+        &self,
+        app: AppId,
+        after: Option<&Name>,
+        limit: u32,
+    ) -> Result<Vec<Script>, StoreError> {
+        sqlx::query_as(select_script!("where s.app_id = $1 and s.name > $2 order by s.name limit $3"))
+            .bind(app.0)
+            .bind(after.map_or("", Name::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(&self.database.read)
+            .await
+            .map_err(failed)
+    }
+}
+
+/// What a change needs to know of a script.
+#[derive(FromRow)]
+struct Found {
+    id: i64,
+    source_hash: String,
+}
+
+async fn find(tx: &mut SqliteConnection, app: AppId, name: &Name) -> Result<Option<Found>, sqlx::Error> {
+    sqlx::query_as(
+        "select s.id, v.source_hash \
+         from script s \
+         join script_version v on v.id = s.active_version_id \
+         where s.app_id = $1 and s.name = $2",
+    )
+    .bind(app.0)
+    .bind(name.as_str())
+    .fetch_optional(tx)
+    .await
+}
+
+async fn insert(tx: &mut SqliteConnection, app: AppId, name: &Name, now_ms: i64) -> Result<i64, ChangeError> {
+    sqlx::query_scalar(
+        "insert into script (app_id, name, created_ms, updated_ms) values ($1, $2, $3, $3) returning id",
+    )
+    .bind(app.0)
+    .bind(name.as_str())
+    .bind(now_ms)
+    .fetch_one(tx)
+    .await
+    .map_err(|error| match error.as_database_error() {
+        Some(database) if database.is_foreign_key_violation() => ChangeError::NoApp,
+        _ => error.into(),
+    })
+}
+
+async fn insert_version(
+    tx: &mut SqliteConnection,
+    script_id: i64,
+    upload: &Upload,
+    hash: &str,
+    now_ms: i64,
+) -> Result<i64, sqlx::Error> {
+    // A version is only ever deleted with its script, so the largest number plus one was never used.
+    sqlx::query_scalar(
+        "insert into script_version (script_id, number, source, source_hash, handles_requests, handles_events, \
+                                     image_bytes, load_fuel, created_ms) \
+         select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8 \
+         from script_version \
+         where script_id = $1 \
+         returning id",
+    )
+    .bind(script_id)
+    .bind(&upload.source)
+    .bind(hash)
+    .bind(upload.report.handles_requests)
+    .bind(upload.report.handles_events)
+    .bind(i64::try_from(upload.report.image_bytes).unwrap_or(i64::MAX))
+    .bind(i64::try_from(upload.report.fuel).unwrap_or(i64::MAX))
+    .bind(now_ms)
+    .fetch_one(tx)
+    .await
+}
+
+pub(super) async fn set_active(
+    tx: &mut SqliteConnection,
+    script_id: i64,
+    version_id: i64,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update script set active_version_id = $2, updated_ms = $3 where id = $1")
+        .bind(script_id)
+        .bind(version_id)
+        .bind(now_ms)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn fetch(tx: &mut SqliteConnection, script_id: i64) -> Result<Script, sqlx::Error> {
+    sqlx::query_as(select_script!("where s.id = $1")).bind(script_id).fetch_one(tx).await
+}
