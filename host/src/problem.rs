@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::call::{Failure, Fault, Position};
+use crate::ports::StoreError;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident: $name:literal, $status:ident, $fault:expr;)+) => {
@@ -280,7 +281,15 @@ impl Problem {
     }
 }
 
+impl From<StoreError> for Problem {
+    /// Says nothing about the cause: it was logged where it happened.
+    fn from(_: StoreError) -> Self {
+        Self::new(Code::StorageUnavailable).retry_after(1)
+    }
+}
+
 impl IntoResponse for Problem {
+    /// The response keeps the problem in its extensions, for whoever handles it on its way out.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
@@ -289,12 +298,13 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(allow) = self.allow.and_then(|methods| HeaderValue::try_from(methods).ok()) {
+        if let Some(allow) = self.allow.as_deref().and_then(|methods| HeaderValue::try_from(methods).ok()) {
             headers.insert(header::ALLOW, allow);
         }
         if self.code == Code::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"picloud\""));
         }
+        response.extensions_mut().insert(self);
         response
     }
 }
