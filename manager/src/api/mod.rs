@@ -1,1 +1,98 @@
 //! The REST API. One file for each noun.
+//!
+//! In reading order: [`State`] (what handlers work with), the flat list of routes; then what handlers are made of:
+//! `auth` (who may), `path`, `query`, `precondition`, `body` (what requests say), `problems` (how errors are told),
+//! `finish` (what happens to every answer), `guard` (what dev mode refuses); then the nouns.
+
+mod apps;
+pub mod auth;
+mod body;
+mod errors;
+mod finish;
+pub mod guard;
+mod openapi;
+mod path;
+mod precondition;
+mod problems;
+mod query;
+mod scripts;
+#[cfg(test)]
+mod tests;
+mod versions;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::routing::any;
+use http::request::Parts;
+use picloud_host::call::AppId;
+use picloud_host::limits::Limits;
+use picloud_host::loader::{LoadReport, Loader};
+use picloud_host::problem::{Code, Problem};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::name::Name;
+use crate::publish::Publisher;
+use crate::store::Store;
+
+pub use auth::Auth;
+pub use openapi::document as openapi;
+
+/// What handlers work with. A handler takes it as an argument.
+#[derive(Clone)]
+pub struct State {
+    /// Apps, scripts, versions, tokens.
+    pub store: Store,
+    /// Every change to scripts goes through it.
+    pub publisher: Publisher,
+    /// Loads a source before it becomes a version.
+    pub loader: Arc<dyn Loader>,
+    /// The limits of uploads and of loading.
+    pub limits: Limits,
+    /// Who may use the API.
+    pub auth: Auth,
+}
+
+/// The REST API: everything under `/api`, and `/openapi.json`. To be merged with what else the server answers.
+pub fn router(state: State) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .method_not_allowed_fallback(finish::method_not_allowed)
+        .route("/api", any(finish::not_found))
+        .route("/api/", any(finish::not_found))
+        .route("/api/{*rest}", any(finish::not_found))
+        .layer(axum::middleware::from_fn(finish::finish))
+        .with_state(state)
+}
+
+/// Every route with its metadata.
+fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .merge(apps::router())
+        .merge(scripts::router())
+        .merge(versions::router())
+        .merge(errors::router())
+        .merge(openapi::router())
+}
+
+impl State {
+    /// The identity of an app, or the problem that there is none of this name.
+    pub(crate) async fn app_id(&self, app: &Name) -> Result<AppId, Problem> {
+        self.store.app_id(app).await?.ok_or_else(|| Problem::new(Code::AppNotFound))
+    }
+
+    /// Load a source, which also makes its image ready for the first call.
+    pub(crate) async fn load(&self, source: &str) -> Result<LoadReport, Problem> {
+        self.loader.load(source, &self.limits).await.map_err(problems::of_load_failure)
+    }
+}
+
+impl FromRequestParts<Self> for State {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, state: &Self) -> Result<Self, Infallible> {
+        Ok(state.clone())
+    }
+}

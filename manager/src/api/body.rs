@@ -1,0 +1,94 @@
+//! The bodies of requests, read under a limit of size and of time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+use picloud_host::problem::{Code, Problem};
+
+use crate::api::State;
+
+/// How long a body may take to arrive.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Media types under which sources come. Without any they come, too: `curl -T` sends none.
+const SOURCE_TYPES: [&str; 3] = ["text/plain", "application/rhai", "text/x-rhai"];
+
+/// The source of a script: a body of text.
+#[derive(Debug)]
+pub(crate) struct Source(pub(crate) String);
+
+impl FromRequest<State> for Source {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
+        check_media_type(request.headers())?;
+        if request.headers().contains_key(header::CONTENT_RANGE) {
+            // What `curl -C -` sends: a part of the source must not replace the whole.
+            return Err(
+                Problem::new(Code::RequestInvalid).detail("Send the whole source, without Content-Range.")
+            );
+        }
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts.headers, body, state.limits.source_bytes, Code::SourceTooLarge).await?;
+        String::from_utf8(bytes.into()).map(Self).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Problem::new(Code::SourceInvalid).detail(format!("The byte at offset {at} is not UTF-8."))
+        })
+    }
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = |detail: String| Err(Problem::new(Code::MediaTypeUnsupported).detail(detail));
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return refused("Send the source without a Content-Encoding.".into());
+    }
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut parts = value.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    if !SOURCE_TYPES.contains(&media_type) {
+        return refused(format!("Send the source as one of {}.", SOURCE_TYPES.join(", ")));
+    }
+    let charset = parts.find_map(|parameter| parameter.strip_prefix("charset="));
+    match charset.map(|charset| charset.trim_matches('"')) {
+        None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
+        Some(_) => refused("Send the source in UTF-8.".into()),
+    }
+}
+
+/// Read a body of at most `limit` bytes. One that is longer is not read to its end and is `too_large`.
+///
+/// # Errors
+///
+/// `too_large`, `body-incomplete`, `body-timeout`.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+    too_large: Code,
+) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(too_large).detail(format!("More than {limit} bytes."));
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let whole = async {
+        let mut body = body;
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::new(Code::BodyIncomplete))?;
+            let Some(data) = frame.data_ref() else { continue };
+            if (bytes.len() as u64).saturating_add(data.len() as u64) > limit {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(data);
+        }
+        Ok(bytes.freeze())
+    };
+    tokio::time::timeout(TIMEOUT, whole).await.unwrap_or_else(|_| Err(Problem::new(Code::BodyTimeout)))
+}

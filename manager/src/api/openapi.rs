@@ -1,0 +1,151 @@
+//! The description of the API for programs, made from the metadata of the routes.
+
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse, Response};
+use http::header;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{ArrayItems, Schema};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::Tag;
+use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::{PartialSchema as _, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::State;
+
+/// The name of the security scheme.
+const TOKEN: &str = "token";
+/// The media type of problem documents.
+const PROBLEM_TYPE: &str = "application/problem+json";
+
+pub(crate) fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::default().routes(routes!(get_openapi))
+}
+
+/// The OpenAPI 3.1 description of everything that [`crate::api::router`] answers.
+#[must_use]
+pub fn document() -> OpenApi {
+    let mut document = crate::api::routes().into_openapi();
+    document.info = InfoBuilder::new()
+        .title("PiCloud")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Every error is a problem document (RFC 9457) with a stable `code`."))
+        .build();
+    document.tags = Some(vec![
+        tag("apps", "The units of isolation and of quota."),
+        tag("scripts", "Named sources with an address."),
+        tag("versions", "Each upload of a script is one."),
+        tag("meta", "About this API."),
+    ]);
+    document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);
+    let components = document.components.get_or_insert_with(Components::new);
+    name_list_entries(components);
+    components.schemas.insert(ProblemDocument::name().into(), ProblemDocument::schema());
+    components.schemas.insert(ProblemPosition::name().into(), ProblemPosition::schema());
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token. With `--dev` none is needed."))
+        .build();
+    components.security_schemes.insert(TOKEN.into(), RefOr::T(SecurityScheme::Http(scheme)));
+    document.paths.paths.values_mut().flat_map(operations).for_each(describe_problems);
+    document
+}
+
+/// Get this description.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "meta", security(()),
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object, content_type = "application/json")),
+)]
+async fn get_openapi() -> Response {
+    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_pretty_json().unwrap_or_default());
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
+}
+
+/// A problem document (RFC 9457).
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "only described here; problems are made in the host")]
+pub(crate) struct ProblemDocument {
+    /// The path of the page of the code.
+    #[schema(example = "/api/v1/errors/script-not-found")]
+    r#type: String,
+    /// One sentence, the same for every occurrence.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// The stable name of what went wrong.
+    #[schema(example = "script-not-found")]
+    code: String,
+    /// What happened this time.
+    detail: Option<String>,
+    /// The path of the request.
+    instance: Option<String>,
+    /// Whose fault a failed call was: `script`, `limit` or `platform`.
+    fault: Option<String>,
+    /// Whether the same request may succeed later; only for failed calls.
+    retryable: Option<bool>,
+    /// The execution that failed.
+    execution_id: Option<String>,
+    /// Where in the script's source.
+    position: Option<ProblemPosition>,
+}
+
+/// A place in a script's source.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described here")]
+pub(crate) struct ProblemPosition {
+    /// From 1.
+    line: u32,
+    /// In characters, from 1.
+    column: u32,
+}
+
+/// Let `List_X` refer to `X`, where utoipa repeats it: clients then get one type for both.
+fn name_list_entries(components: &mut Components) {
+    let mut entries = Vec::new();
+    for (name, schema) in &mut components.schemas {
+        if let Some(entry) = name.strip_prefix("List_")
+            && let RefOr::T(Schema::Object(list)) = schema
+            && let Some(RefOr::T(Schema::Array(array))) = list.properties.get_mut("items")
+            && let ArrayItems::RefOrSchema(items) = &mut array.items
+        {
+            let reference = RefOr::Ref(Ref::from_schema_name(entry));
+            entries.push((entry.to_owned(), std::mem::replace(&mut **items, reference)));
+        }
+    }
+    for (name, schema) in entries {
+        components.schemas.entry(name).or_insert(schema);
+    }
+}
+
+fn tag(name: &str, description: &str) -> Tag {
+    let mut tag = Tag::new(name);
+    tag.description = Some(description.into());
+    tag
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+/// Say that every error is a problem document, so that no route has to.
+fn describe_problems(operation: &mut Operation) {
+    let problem = || Content::new(Some(Ref::from_schema_name(ProblemDocument::name())));
+    let mut add = |status: &str, description: &str| {
+        let response = ResponseBuilder::new().description(description).build();
+        operation.responses.responses.entry(status.into()).or_insert_with(|| response.into());
+    };
+    add("default", "Any other problem.");
+    if operation.security.is_none() {
+        add("401", "`unauthorized`");
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && (status == "default" || status.starts_with(['4', '5']))
+        {
+            response.content.entry(PROBLEM_TYPE.into()).or_insert_with(|| RefOr::T(problem()));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What the path of a request names. These extractors validate, so that no handler sees a name that cannot exist.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+use picloud_host::problem::{Code, Problem};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+
+use crate::api::State;
+use crate::name::Name;
+
+/// The app in a path with `{app}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct AppPath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+}
+
+/// The script in a path with `{app}` and `{name}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ScriptPath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+    /// The script's name: lower-case letters, digits, `-` and `_`, 63 at most, the first a letter or digit.
+    #[param(value_type = String, example = "hello")]
+    pub(crate) name: Name,
+}
+
+/// The version in a path with `{app}`, `{name}` and `{number}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct VersionPath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+    /// The script's name.
+    #[param(value_type = String, example = "hello")]
+    pub(crate) name: Name,
+    /// The version's number, from 1.
+    #[param(minimum = 1, example = 1)]
+    pub(crate) number: u32,
+}
+
+/// Decode the parameters of the path.
+///
+/// # Errors
+///
+/// `request-invalid`, when they are not UTF-8.
+pub(crate) async fn parameters<T: DeserializeOwned + Send>(parts: &mut Parts) -> Result<T, Problem> {
+    match Path::from_request_parts(parts, &()).await {
+        Ok(Path(parameters)) => Ok(parameters),
+        Err(PathRejection::FailedToDeserializePathParams(rejection)) => {
+            Err(Problem::new(Code::RequestInvalid).detail(rejection.body_text()))
+        }
+        Err(rejection) => {
+            tracing::error!(%rejection, "a route and its handler do not fit");
+            Err(Problem::new(Code::Internal))
+        }
+    }
+}
+
+impl FromRequestParts<State> for AppPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Raw {
+            app: String,
+        }
+        let raw: Raw = parameters(parts).await?;
+        Ok(Self { app: Name::parse(&raw.app)? })
+    }
+}
+
+impl FromRequestParts<State> for ScriptPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Raw {
+            app: String,
+            name: String,
+        }
+        let raw: Raw = parameters(parts).await?;
+        Ok(Self { app: Name::parse(&raw.app)?, name: Name::parse(&raw.name)? })
+    }
+}
+
+impl FromRequestParts<State> for VersionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Raw {
+            app: String,
+            name: String,
+            number: String,
+        }
+        let raw: Raw = parameters(parts).await?;
+        // What is no number is no version either.
+        let number = raw.number.parse().map_err(|_| Problem::new(Code::VersionNotFound))?;
+        Ok(Self { app: Name::parse(&raw.app)?, name: Name::parse(&raw.name)?, number })
+    }
+}

@@ -1,0 +1,31 @@
+//! How errors of the layers below are told to clients.
+
+use picloud_host::call::Failure;
+use picloud_host::problem::{Code, Problem};
+
+use crate::name::NameError;
+use crate::store::ChangeError;
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::new(Code::NameInvalid).detail(error.to_string())
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NoApp => Self::new(Code::AppNotFound),
+            ChangeError::NoScript => Self::new(Code::ScriptNotFound),
+            ChangeError::NoVersion => Self::new(Code::VersionNotFound),
+            ChangeError::Precondition => Self::new(Code::PreconditionFailed),
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The problem of a source that could not be loaded.
+pub(crate) fn of_load_failure(failure: Failure) -> Problem {
+    let problem = Problem::new(failure.code).detail(failure.message).position(failure.position);
+    if problem.status() == 503 { problem.retry_after(1) } else { problem }
+}

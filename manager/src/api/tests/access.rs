@@ -1,0 +1,70 @@
+//! Who may use the API.
+
+use super::fixture::{TestApi, script};
+use crate::api::{Auth, openapi};
+
+/// Every operation that needs no token.
+const OPEN: [&str; 2] = ["GET /api/v1/errors/{code}", "GET /openapi.json"];
+
+#[tokio::test]
+async fn every_operation_but_the_open_ones_needs_a_token() {
+    let api = TestApi::with_auth(Auth::Token).await;
+    let mut open = Vec::new();
+    let document = serde_json::to_value(openapi()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().map(|method| method.to_uppercase()) {
+            // Names that are not valid: nothing is told about them either.
+            let address = path.replace(['{', '}'], "!");
+            let answer = api.send(&method, &address, &[], "").await;
+            if answer.status == 401 {
+                answer.problem(401, "unauthorized");
+                assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"picloud\"");
+            } else {
+                open.push(format!("{method} {path}"));
+            }
+        }
+    }
+    assert_eq!(open, OPEN);
+}
+
+#[tokio::test]
+async fn the_description_says_which_operations_need_no_token() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    assert_eq!(document["security"][0]["token"], serde_json::json!([]));
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = format!("{} {path}", method.to_uppercase());
+            assert_eq!(operation.get("security").is_some(), OPEN.contains(&&*name), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_token_opens_and_nothing_else_does() {
+    let api = TestApi::with_auth(Auth::Token).await;
+    let token = api.test.store.create_admin_token().await.unwrap().unwrap();
+    let status =
+        async |value: &str| api.send("PUT", &script("a"), &[("authorization", value)], "1").await.status;
+    let refused =
+        ["", "Bearer", "Bearer ", "Bearer x", &format!("Basic {token}"), &token, &format!("Bearer {token}x")];
+    for value in refused {
+        assert_eq!(status(value).await, 401, "{value}");
+    }
+    assert_eq!(status(&format!("Bearer {token}")).await, 201);
+    assert_eq!(status(&format!("bearer  {token}")).await, 200);
+    let new = api.test.store.replace_admin_token().await.unwrap();
+    assert_eq!(status(&format!("Bearer {token}")).await, 401);
+    assert_eq!(status(&format!("Bearer {new}")).await, 200);
+}
+
+#[tokio::test]
+async fn the_guard_wraps_a_whole_server() {
+    let mut api = TestApi::new().await;
+    api.router = api.router.layer(axum::middleware::from_fn(crate::api::guard::guard));
+    let put = async |headers: &[(&str, &str)]| api.send("PUT", &script("a"), headers, "1").await;
+    put(&[("host", "evil.example")]).await.problem(421, "host-forbidden");
+    put(&[("host", "localhost:80"), ("origin", "http://evil.example")])
+        .await
+        .problem(403, "origin-forbidden");
+    assert_eq!(put(&[("host", "localhost:80")]).await.status, 201);
+}

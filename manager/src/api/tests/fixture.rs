@@ -1,0 +1,164 @@
+//! The API under test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt as _;
+use picloud_host::active::Active;
+use picloud_host::call::{Failure, Position};
+use picloud_host::limits::Limits;
+use picloud_host::loader::{LoadReport, Loader};
+use picloud_host::problem::Code;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use crate::api::{Auth, State, router};
+use crate::publish::Publisher;
+use crate::store::testing::TestStore;
+
+/// The longest source that is accepted here.
+pub(super) const SOURCE_LIMIT: usize = 1000;
+
+/// Finds in a source what the source says.
+#[derive(Debug, Default)]
+pub(super) struct FakeLoader {
+    /// How often it was called.
+    pub(super) loads: AtomicU32,
+    /// When set, no source loads any more.
+    pub(super) broken: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl Loader for FakeLoader {
+    async fn load(&self, source: &str, _: &Limits) -> Result<LoadReport, Failure> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        let fail = |code: Code, message: &str, position: Option<Position>| {
+            Err(Failure { code, message: message.into(), position, status: None })
+        };
+        match source {
+            "panic" => panic!("secret insides"),
+            "saturated" => fail(Code::Saturated, "too many loads", None),
+            "internal" => fail(Code::Internal, "something went wrong", None),
+            "loop {}" => fail(Code::TopLevelLimit, "the top level used up its fuel", None),
+            _ if source.starts_with("error") || self.broken.load(Ordering::Relaxed) => {
+                fail(Code::CompileFailed, "unexpected end", Some(Position { line: 3, column: 7 }))
+            }
+            _ => Ok(LoadReport {
+                handles_requests: !source.contains("on_event"),
+                handles_events: source.contains("on_event"),
+                image_bytes: 300_000,
+                fuel: source.len() as u64 * 10,
+            }),
+        }
+    }
+}
+
+pub(super) struct TestApi {
+    pub(super) router: Router,
+    pub(super) test: TestStore,
+    pub(super) loader: Arc<FakeLoader>,
+    pub(super) active: Arc<Active>,
+}
+
+impl TestApi {
+    /// An API that asks for no token.
+    pub(super) async fn new() -> Self {
+        Self::with_auth(Auth::Dev).await
+    }
+
+    pub(super) async fn with_auth(auth: Auth) -> Self {
+        let test = TestStore::new().await;
+        let limits = Limits { source_bytes: SOURCE_LIMIT as u64, ..Limits::default() };
+        let (loader, active) = (Arc::new(FakeLoader::default()), Arc::new(Active::default()));
+        let store = test.store.clone();
+        let publisher = Publisher::new(store.clone(), active.clone(), limits);
+        let router = router(State { store, publisher, loader: loader.clone(), limits, auth });
+        Self { router, test, loader, active }
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.into() }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], Body::empty()).await
+    }
+
+    /// Upload a source to `/api/v1/apps/default/scripts/{name}`.
+    pub(super) async fn put(&self, name: &str, source: &str) -> Answer {
+        self.put_with(name, source, &[]).await
+    }
+
+    pub(super) async fn put_with(&self, name: &str, source: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("PUT", &script(name), headers, source.to_owned()).await
+    }
+
+    /// The version that a call of a script would run now.
+    pub(super) fn published(&self, name: &str) -> Option<u32> {
+        Some(self.active.current().apps.get("default")?.scripts.get(name)?.script.version)
+    }
+}
+
+/// The address of a script in the API.
+pub(super) fn script(name: &str) -> String {
+    format!("/api/v1/apps/default/scripts/{name}")
+}
+
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(super) fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The body of a success.
+    #[track_caller]
+    pub(super) fn json(&self) -> Value {
+        assert!(self.status < 300, "{} {}", self.status, self.text());
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The problem document, checked to be one: status, media type, code.
+    #[track_caller]
+    pub(super) fn problem(&self, status: u16, code: &str) -> Value {
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{} {}",
+            self.status,
+            self.text()
+        );
+        let problem: Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(
+            (self.status, &problem["code"], &problem["status"]),
+            (status, &code.into(), &status.into())
+        );
+        assert!(problem["instance"].as_str().is_some_and(|path| path.starts_with('/')), "{problem}");
+        problem
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the API: requests to the router, over a real database file and a loader that is told what to find.
+
+mod access;
+mod contract;
+mod fixture;
+mod reading;
+mod routing;
+mod upload;
+mod versions;

@@ -1,0 +1,84 @@
+//! Versions over REST.
+
+use std::sync::atomic::Ordering;
+
+use picloud_host::call::SourceHash;
+use serde_json::json;
+
+use super::fixture::{TestApi, script};
+
+fn version(name: &str, rest: &str) -> String {
+    format!("{}/versions{rest}", script(name))
+}
+
+#[tokio::test]
+async fn versions_are_listed_from_the_newest_on() {
+    let api = TestApi::new().await;
+    for source in ["1", "22", "333"] {
+        api.put("a", source).await;
+    }
+    let first = api.get(&version("a", "?limit=2")).await.json();
+    assert_eq!((&first["items"][0]["number"], &first["next_cursor"]), (&json!(3), &json!("2")));
+    let second = api.get(&version("a", "?limit=2&cursor=2")).await.json();
+    let hash = SourceHash::of("1").to_hex();
+    assert_eq!(
+        second,
+        json!({"items": [{
+            "number": 1, "active": false, "handles_requests": true, "handles_events": false,
+            "source_hash": hash, "source_bytes": 1, "image_bytes": 300_000, "load_fuel": 10,
+            "created_at": "2023-11-14T22:13:20Z",
+        }], "next_cursor": null})
+    );
+    assert_eq!(api.get(&version("a", "/1")).await.json(), second["items"][0]);
+    assert_eq!(api.get(&version("a", "/3")).await.json()["active"], true);
+    let source = api.get(&version("a", "/2/source")).await;
+    assert_eq!(
+        (source.text(), source.header("etag")),
+        ("22", &*format!("\"{}\"", SourceHash::of("22").to_hex()))
+    );
+}
+
+#[tokio::test]
+async fn an_older_version_is_activated_and_called() {
+    let api = TestApi::new().await;
+    api.put("a", "1").await;
+    let second = api.put("a", "2").await;
+    let activate = async |number: &str, tag: &str| {
+        api.send("POST", &version("a", &format!("/{number}/activate")), &[("if-match", tag)], "").await
+    };
+    activate("1", "\"0\"").await.problem(412, "precondition-failed");
+    assert_eq!(api.published("a"), Some(2));
+    let loads = api.loader.loads.load(Ordering::Relaxed);
+    let activated = activate("1", second.header("etag")).await;
+    assert_eq!((&activated.json()["version"], api.published("a")), (&json!(1), Some(1)));
+    assert_eq!(activated.header("etag"), format!("\"{}\"", SourceHash::of("1").to_hex()));
+    assert_eq!(api.loader.loads.load(Ordering::Relaxed), loads + 1);
+    assert_eq!(api.put("a", "3").await.json()["version"], 3);
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_load_any_more_is_not_activated() {
+    let api = TestApi::new().await;
+    api.put("a", "1").await;
+    api.put("a", "2").await;
+    api.loader.broken.store(true, Ordering::Relaxed);
+    api.send("POST", &version("a", "/1/activate"), &[], "").await.problem(422, "compile-failed");
+    assert_eq!(api.published("a"), Some(2));
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    let api = TestApi::new().await;
+    api.put("a", "1").await;
+    for number in ["0", "2", "-1", "x", "4294967296", "1.0"] {
+        api.get(&version("a", &format!("/{number}"))).await.problem(404, "version-not-found");
+        api.send("POST", &version("a", &format!("/{number}/activate")), &[], "")
+            .await
+            .problem(404, "version-not-found");
+    }
+    for rest in ["", "/1", "/1/source"] {
+        api.get(&version("b", rest)).await.problem(404, "script-not-found");
+    }
+    api.get(&version("a", "?cursor=x")).await.problem(400, "query-invalid");
+    assert_eq!(api.get(&version("a", "?cursor=1")).await.json()["items"], json!([]));
+}

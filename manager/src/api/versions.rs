@@ -1,0 +1,180 @@
+//! Versions of scripts over REST: read, list, activate an older one.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header;
+use jiff::Timestamp;
+use picloud_host::call::{AppId, VersionId};
+use picloud_host::problem::{Code, Problem};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::State;
+use crate::api::apps::timestamp;
+use crate::api::auth::Admin;
+use crate::api::path::{ScriptPath, VersionPath};
+use crate::api::precondition::{answer, etag};
+use crate::api::query::{List, PageQuery, Query};
+use crate::api::scripts::Script;
+use crate::name::Name;
+use crate::store::Precondition;
+use crate::store::version::{self, Source};
+
+pub(crate) fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .routes(routes!(list_versions))
+        .routes(routes!(get_version))
+        .routes(routes!(get_version_source))
+        .routes(routes!(activate_version))
+}
+
+/// An immutable version of a script.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Version {
+    /// Counted from 1 for each script.
+    number: u32,
+    /// Whether it is the one that is called.
+    active: bool,
+    /// It answers HTTP requests.
+    handles_requests: bool,
+    /// It handles events.
+    handles_events: bool,
+    /// SHA-256 of the source, in hexadecimal.
+    source_hash: String,
+    /// Length of the source in bytes.
+    source_bytes: u64,
+    /// Bytes of the memory image that each call starts from.
+    image_bytes: u64,
+    /// Fuel that compiling the source and running its top level took.
+    load_fuel: u64,
+    /// When it was uploaded.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<version::Version> for Version {
+    fn from(version: version::Version) -> Self {
+        Self {
+            number: version.number,
+            active: version.active,
+            handles_requests: version.handles_requests,
+            handles_events: version.handles_events,
+            source_hash: version.source_hash,
+            source_bytes: version.source_bytes,
+            image_bytes: version.image_bytes,
+            load_fuel: version.load_fuel,
+            created_at: timestamp(version.created_ms),
+        }
+    }
+}
+
+/// List the versions of a script, the newest first.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/scripts/{name}/versions", tag = "versions", params(ScriptPath, PageQuery),
+    responses(
+        (status = 200, description = "A page of the list.", body = List<Version>),
+        (status = 404, description = "`app-not-found`, `script-not-found`"),
+    ),
+)]
+async fn list_versions(
+    _: Admin,
+    state: State,
+    path: ScriptPath,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<List<Version>>, Problem> {
+    let (limit, before) = (page.limit()?, page.cursor(|number| number.parse().ok())?);
+    let app = state.app_id(&path.app).await?;
+    let versions = state.store.versions(app, &path.name, before, limit + 1).await?;
+    if versions.is_empty() && state.store.script(app, &path.name).await?.is_none() {
+        return Err(Problem::new(Code::ScriptNotFound));
+    }
+    Ok(Json(List::new(versions, limit, |version| version.number.to_string())))
+}
+
+/// Get a version of a script.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}", tag = "versions", params(VersionPath),
+    responses(
+        (status = 200, description = "The version.", body = Version),
+        (status = 404, description = "`app-not-found`, `script-not-found`, `version-not-found`"),
+    ),
+)]
+async fn get_version(_: Admin, state: State, path: VersionPath) -> Result<Json<Version>, Problem> {
+    let app = state.app_id(&path.app).await?;
+    match state.store.version(app, &path.name, path.number).await? {
+        Some(version) => Ok(Json(version.into())),
+        None => Err(missing(&state, app, &path.name).await),
+    }
+}
+
+/// Get the source of a version.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}/source", tag = "versions",
+    params(VersionPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
+    responses(
+        (status = 200, description = "The source.", body = String, content_type = "text/plain",
+         headers(("ETag" = String))),
+        (status = 304, description = "The source is the one that the client has."),
+        (status = 404, description = "`app-not-found`, `script-not-found`, `version-not-found`"),
+    ),
+)]
+async fn get_version_source(
+    _: Admin,
+    state: State,
+    path: VersionPath,
+    precondition: Precondition,
+) -> Result<Response, Problem> {
+    let app = state.app_id(&path.app).await?;
+    let source = source(&state, app, &path).await?;
+    answer(&precondition, &source.source_hash, source.source)
+}
+
+/// Make a version the one that is called.
+///
+/// It is loaded first, as at its upload: a version that does not load any more is refused. Activating the active version
+/// changes nothing.
+#[utoipa::path(
+    post, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}/activate", tag = "versions",
+    params(
+        VersionPath,
+        ("If-Match" = Option<String>, Header, description = "Only if the script has one of these `ETag`s now."),
+    ),
+    responses(
+        (status = 200, description = "The script with the version.", body = Script, headers(("ETag" = String))),
+        (status = 404, description = "`app-not-found`, `script-not-found`, `version-not-found`"),
+        (status = 412, description = "`precondition-failed`"),
+        (status = 422, description = "`compile-failed`, `top-level-failed`, `top-level-limit`"),
+    ),
+)]
+async fn activate_version(
+    _: Admin,
+    state: State,
+    path: VersionPath,
+    precondition: Precondition,
+) -> Result<Response, Problem> {
+    let app = state.app_id(&path.app).await?;
+    let source = source(&state, app, &path).await?;
+    state.load(&source.source).await?;
+    let store = state.store;
+    let change = async move { store.activate(VersionId(source.id), &precondition).await };
+    let script = state.publisher.change(change).await?;
+    Ok(([(header::ETAG, etag(&script.source_hash))], Json(Script::from(script))).into_response())
+}
+
+async fn source(state: &State, app: AppId, path: &VersionPath) -> Result<Source, Problem> {
+    match state.store.source_of(app, &path.name, Some(path.number)).await? {
+        Some(source) => Ok(source),
+        None => Err(missing(state, app, &path.name).await),
+    }
+}
+
+/// Why there is no such version: no script, or a script without it.
+async fn missing(state: &State, app: AppId, name: &Name) -> Problem {
+    match state.store.script(app, name).await {
+        Ok(Some(_)) => Problem::new(Code::VersionNotFound),
+        Ok(None) => Problem::new(Code::ScriptNotFound),
+        Err(error) => error.into(),
+    }
+}
