@@ -5,6 +5,7 @@ use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 
 use crate::failure;
 use crate::modules::json;
+use crate::sdk;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
@@ -50,14 +51,14 @@ fn plain(value: Dynamic) -> std::result::Result<Response, Failure> {
     Ok(Response { status, headers, body })
 }
 
-fn error<T>(message: impl Into<String>) -> Result<T> {
-    Err(message.into().into())
+fn refuse<T>(message: impl Into<String>) -> Result<T> {
+    Err(sdk::error(message))
 }
 
 fn answer(status: i64, body: Dynamic) -> Result<Answer> {
     match u16::try_from(status) {
         Ok(status @ 200..=599) => Ok(Answer { status, headers: Vec::new(), body }),
-        _ => error(format!("a status must be 200 to 599, not {status}")),
+        _ => refuse(format!("a status must be 200 to 599, not {status}")),
     }
 }
 
@@ -77,7 +78,7 @@ fn add_header(answer: &mut Answer, name: &str, value: &Dynamic) -> Result<()> {
     let name_is_valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     let value_is_valid = text.bytes().all(|b| b == b'\t' || (b >= b' ' && b != 127));
     if !name_is_valid || !value_is_valid {
-        return error(format!("the header {name:?} has a name or a value that is not allowed in HTTP"));
+        return refuse(format!("the header {name:?} has a name or a value that is not allowed in HTTP"));
     }
     answer.headers.push((name.to_ascii_lowercase(), text));
     Ok(())
@@ -85,7 +86,7 @@ fn add_header(answer: &mut Answer, name: &str, value: &Dynamic) -> Result<()> {
 
 fn redirect(status: i64, location: &str) -> Result<Answer> {
     if !(300..=399).contains(&status) {
-        return error(format!("a redirect's status must be 300 to 399, not {status}"));
+        return refuse(format!("a redirect's status must be 300 to 399, not {status}"));
     }
     let mut answer = answer(status, Dynamic::UNIT)?;
     add_header(&mut answer, "location", &location.into())?;
@@ -115,6 +116,6 @@ pub(crate) fn register(engine: &mut Engine) {
             Ok(Answer { status: answer(status, Dynamic::UNIT)?.status, ..html(text) })
         })
         .register_fn("text", |blob: Blob| -> Result<String> {
-            String::from_utf8(blob).or_else(|_| error("the blob is not UTF-8"))
+            String::from_utf8(blob).or_else(|_| refuse("the blob is not UTF-8"))
         });
 }

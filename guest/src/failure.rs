@@ -3,7 +3,7 @@
 use picloud_sdk_wit::picloud::sdk::outcome::{Failure, FailureKind, Position};
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType};
 
-use crate::modules::json;
+use crate::modules::{self, json};
 
 /// A failure without position.
 pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
@@ -40,8 +40,11 @@ pub(crate) fn of_eval(error: EvalAltResult) -> Failure {
     }
 }
 
-/// `throw value`: a map with `status` chooses the status, its `message` is the message.
+/// `throw value`, or an error of one of our functions. A map with `status` chooses the status, its `message` is the message.
 fn of_thrown(value: &Dynamic) -> Failure {
+    if modules::is_error(value) {
+        return new(FailureKind::Runtime, text(value));
+    }
     let Some(map) = value.read_lock::<Map>() else {
         return new(FailureKind::Thrown, text(value));
     };

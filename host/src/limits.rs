@@ -52,7 +52,7 @@ macro_rules! limits {
 
 limits! {
     /// Fuel of one call: about one unit an instruction of WebAssembly. Beyond it: `fuel-exhausted`.
-    fuel: "units", 100_000_000, 1_000_000_000_000;
+    fuel: "units", 500_000_000, 1_000_000_000_000;
     /// Memory of one sandbox. Beyond it: `memory-exhausted`.
     memory_bytes: "bytes", 64 << 20, 1 << 30;
     /// Wall clock of one call, from the moment its sandbox starts. Beyond it: `deadline-exceeded`.

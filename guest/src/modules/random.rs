@@ -97,13 +97,21 @@ pub(super) mod source {
     }
 }
 
-/// The host is not there in tests; the system of the build machine is.
+/// The host is not there in tests. Every test draws the same numbers, those of SplitMix64.
 #[cfg(test)]
 pub(super) mod source {
-    use std::hash::{BuildHasher as _, RandomState};
+    use std::cell::Cell;
+
+    thread_local! {
+        static STATE: Cell<u64> = const { Cell::new(0) };
+    }
 
     pub(crate) fn number() -> u64 {
-        RandomState::new().hash_one(0)
+        let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        STATE.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     pub(crate) fn bytes(length: usize) -> Vec<u8> {

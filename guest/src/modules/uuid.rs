@@ -46,9 +46,7 @@ mod tests {
     #[test]
     fn no_two_are_the_same_and_version_7_starts_with_the_time() {
         check("uuid::v4() != uuid::v4() && uuid::v7() != uuid::v7()");
-        let start = |text: String| text[..8].to_owned();
-        let now = format!("{:012x}", crate::modules::time::source::now_ms());
-        assert_eq!(start(eval("uuid::v7()").into_string().unwrap()), now[..8]);
+        check(r#"uuid::v7().starts_with("019c139a-3a34-7")"#);
     }
 
     #[test]

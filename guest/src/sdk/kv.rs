@@ -4,6 +4,7 @@ use picloud_sdk_wit::picloud::sdk::kv::{self, Error, Page, Value};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Module};
 
 use crate::modules::json;
+use crate::sdk::error;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
@@ -30,7 +31,7 @@ pub(crate) fn register(engine: &mut Engine) {
     module.set_native_fn("list", |prefix: &str| list(prefix, DEFAULT_LIMIT, None));
     module.set_native_fn("list", |prefix: &str, limit: i64| list(prefix, limit, None));
     module.set_native_fn("list", |prefix: &str, limit: i64, cursor: Dynamic| {
-        let cursor = if cursor.is_unit() { None } else { Some(cursor.into_immutable_string()?) };
+        let cursor = if cursor.is_unit() { None } else { Some(cursor.into_immutable_string().map_err(|kind| error(format!("kv: a cursor must be a string, not {kind}")))?) };
         list(prefix, limit, cursor)
     });
     engine.register_static_module("kv", module.into());
@@ -43,7 +44,7 @@ fn get(key: &str, default: Dynamic) -> Result<Dynamic> {
 fn get_many(keys: &Array) -> Result<Array> {
     let keys = keys
         .iter()
-        .map(|key| key.clone().into_string().map_err(|kind| format!("kv: a key must be a string, not {kind}").into()))
+        .map(|key| key.clone().into_string().map_err(|kind| error(format!("kv: a key must be a string, not {kind}"))))
         .collect::<Result<Vec<_>>>()?;
     let values = kv::get_many(&keys).map_err(explain)?;
     values.into_iter().map(|value| value.map_or(Ok(Dynamic::UNIT), from_value)).collect()
@@ -68,7 +69,7 @@ fn compare_and_swap(key: &str, expected: &Dynamic, new: &Dynamic) -> Result<bool
 /// `#{ entries: [#{ key, value }, ...], cursor }`, where `cursor` is `()` on the last page.
 fn list(prefix: &str, limit: i64, cursor: Option<ImmutableString>) -> Result<Map> {
     let limit = u32::try_from(limit).ok().filter(|limit| (1..=1000).contains(limit));
-    let limit = limit.ok_or("kv: the limit of list must be 1 to 1000")?;
+    let limit = limit.ok_or_else(|| error("kv: the limit of list must be 1 to 1000"))?;
     let Page { entries, cursor } = kv::list(prefix, limit, cursor.as_deref()).map_err(explain)?;
     let entries = entries
         .into_iter()
@@ -90,19 +91,19 @@ fn to_value(value: &Dynamic) -> Result<Value> {
     if let Some(blob) = value.read_lock::<rhai::Blob>() {
         return Ok(Value::Blob(blob.clone()));
     }
-    json::to_text(value).map(Value::Json).map_err(|error| format!("kv: the value cannot be stored: {error}").into())
+    json::to_text(value).map(Value::Json).map_err(|reason| error(format!("kv: the value cannot be stored: {reason}")))
 }
 
 fn from_value(value: Value) -> Result<Dynamic> {
     match value {
-        Value::Json(text) => json::from_text(&text).map_err(|error| format!("kv: the value cannot be read: {error}").into()),
+        Value::Json(text) => json::from_text(&text).map_err(|reason| error(format!("kv: the value cannot be read: {reason}"))),
         Value::Blob(bytes) => Ok(Dynamic::from_blob(bytes)),
     }
 }
 
 /// The text that a script catches.
-fn explain(error: Error) -> Box<EvalAltResult> {
-    match error {
+fn explain(reason: Error) -> Box<EvalAltResult> {
+    error(match reason {
         Error::KeyInvalid(limit) => format!("kv: a key must have 1 to {limit} bytes"),
         Error::ValueTooLarge(limit) => format!("kv: a value may have at most {limit} bytes"),
         Error::ValueInvalid => "kv: the value is not JSON".to_owned(),
@@ -111,6 +112,5 @@ fn explain(error: Error) -> Box<EvalAltResult> {
         Error::NotAnInteger => "kv: the value is not an integer, or would leave the range of one".to_owned(),
         Error::TtlInvalid => "kv: a time to live must be at least 1 millisecond".to_owned(),
         Error::CursorInvalid => "kv: the cursor did not come from list".to_owned(),
-    }
-    .into()
+    })
 }

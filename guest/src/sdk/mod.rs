@@ -6,7 +6,9 @@ mod kv;
 mod log;
 pub(crate) mod request;
 
-use rhai::Engine;
+use rhai::{Engine, EvalAltResult, Position};
+
+use crate::modules;
 
 /// Register every service.
 pub(crate) fn register(engine: &mut Engine) {
@@ -14,4 +16,10 @@ pub(crate) fn register(engine: &mut Engine) {
     kv::register(engine);
     log::register(engine);
     request::register(engine);
+}
+
+/// An error that the script can catch, and that is the script's own if it does not. The position is filled in by the
+/// interpreter.
+pub(crate) fn error(message: impl Into<String>) -> Box<EvalAltResult> {
+    modules::error(message.into(), Position::NONE)
 }

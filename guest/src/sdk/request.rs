@@ -8,6 +8,7 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, Map};
 
 use crate::modules::{json, url};
 use crate::sdk::context::principal;
+use crate::sdk::error;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
@@ -34,7 +35,7 @@ impl Request {
     fn body(&self) -> Result<Dynamic> {
         match std::str::from_utf8(self.raw_body()) {
             Ok(text) => Ok(text.into()),
-            Err(_) => Err("the body is not UTF-8: use req.blob".into()),
+            Err(_) => Err(error("the body is not UTF-8: use req.blob")),
         }
     }
 
@@ -42,8 +43,8 @@ impl Request {
         if let Some(value) = self.json.get() {
             return Ok(value.clone());
         }
-        let text = std::str::from_utf8(self.raw_body()).map_err(|_| "the body is not UTF-8, so it is not JSON")?;
-        let value = json::from_text(text).map_err(|error| format!("the body is not JSON: {error}"))?;
+        let text = std::str::from_utf8(self.raw_body()).map_err(|_| error("the body is not UTF-8, so it is not JSON"))?;
+        let value = json::from_text(text).map_err(|reason| error(format!("req.json: {reason}")))?;
         Ok(self.json.get_or_init(|| value).clone())
     }
 

@@ -18,8 +18,8 @@ use crate::problem::{Code, Problem};
 /// Looks at every request before anything else does, and may refuse it.
 pub type Guard = Arc<dyn Fn(&Parts) -> Result<(), Problem> + Send + Sync>;
 
-/// First parts of paths that belong to the control plane. No app can have such a name.
-pub const RESERVED: &[&str] = &["_", "api", "metrics", "openapi.json"];
+/// First parts of paths that belong to the control plane. No app can have such a name: names start with a letter or a digit, and the rest is checked.
+const RESERVED: &[&str] = &["_", "api", "metrics", "openapi.json"];
 
 /// Where requests go.
 pub struct Router {
