@@ -1,7 +1,8 @@
 //! The data plane of PiCloud: it runs script versions in sandboxes and answers HTTP with them.
 //!
 //! In reading order: what a call is (`call`), what bounds it (`limits`), what can go wrong (`problem`); what the data
-//! plane needs from others (`ports`) and offers them (`loader`, `active`); how a script becomes an image and an image a
+//! plane needs from others (`ports`, in memory: `memory`; `sequencer` makes transactions over a plain store) and offers
+//! them (`loader`, `active`); how a script becomes an image and an image a
 //! running sandbox (`budget`, `engine`, `aot`, `image`, `sandbox`, `services`, `executor`); how requests get there
 //! (`gate`, `ingress`).
 
@@ -14,10 +15,14 @@ pub mod executor;
 pub mod gate;
 mod image;
 pub mod ingress;
+#[cfg(any(test, feature = "testing"))]
+pub mod kv_conformance;
 pub mod limits;
 pub mod loader;
+pub mod memory;
 pub mod ports;
 pub mod problem;
 mod sandbox;
+pub mod sequencer;
 mod services;
 mod ticker;

@@ -1,0 +1,103 @@
+//! Keys and values in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::call::AppId;
+use crate::ports::{KeyRange, KvEntry, KvPage, Page, StoreError};
+use crate::sequencer::{Expiring, Filling, Group, KvBackend, Sequencer, SequencerOptions, as_strs, bounds};
+
+/// [`Kv`](crate::ports::Kv) in memory, with the same transactions as any other.
+pub type MemoryKv = Sequencer<MemoryBackend>;
+
+impl MemoryKv {
+    /// An empty store. Must be called in a Tokio runtime.
+    #[must_use]
+    pub fn new() -> Self {
+        let options = SequencerOptions { cache_bytes: 1 << 20, ..SequencerOptions::default() };
+        Self::start(MemoryBackend::default(), 0, options)
+    }
+}
+
+impl Default for MemoryKv {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The store below [`MemoryKv`].
+#[derive(Default)]
+pub struct MemoryBackend {
+    apps: Mutex<BTreeMap<AppId, BTreeMap<Arc<str>, KvEntry>>>,
+}
+
+impl MemoryBackend {
+    fn apps(&self) -> MutexGuard<'_, BTreeMap<AppId, BTreeMap<Arc<str>, KvEntry>>> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KvBackend for MemoryBackend {
+    async fn load(&self, app: AppId, keys: &[Arc<str>]) -> Result<Vec<Option<KvEntry>>, StoreError> {
+        let apps = self.apps();
+        let entries = apps.get(&app);
+        Ok(keys.iter().map(|key| entries.and_then(|entries| entries.get(key)).cloned()).collect())
+    }
+
+    async fn list(&self, app: AppId, range: &KeyRange, page: Page) -> Result<KvPage, StoreError> {
+        let apps = self.apps();
+        let mut filling = Filling::new(page);
+        let (Some(bounds), Some(entries)) = (bounds(range), apps.get(&app)) else {
+            return Ok(filling.finish(false));
+        };
+        for (key, entry) in entries.range::<str, _>(as_strs(&bounds)) {
+            if filling.is_full() {
+                return Ok(filling.finish(true));
+            }
+            filling.push(Arc::clone(key), entry.clone());
+        }
+        Ok(filling.finish(false))
+    }
+
+    async fn apply(&self, group: &Group) -> Result<(), StoreError> {
+        let mut apps = self.apps();
+        for ((app, key), change) in &group.changes {
+            let entries = apps.entry(*app).or_default();
+            match change.write.clone() {
+                Some(write) => {
+                    let entry =
+                        KvEntry { value: write.value, version: change.version, expires_ms: write.expires_ms };
+                    entries.insert(Arc::clone(key), entry);
+                }
+                None => drop(entries.remove(key)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn expiring(&self, limit: usize) -> Result<Vec<Expiring>, StoreError> {
+        let apps = self.apps();
+        let entries =
+            apps.iter().flat_map(|(app, entries)| entries.iter().map(|(key, entry)| (*app, key, entry)));
+        let mut expiring: Vec<Expiring> = entries
+            .filter_map(|(app, key, entry)| {
+                let expires_ms = entry.expires_ms?;
+                Some(Expiring { app, key: Arc::clone(key), version: entry.version, expires_ms })
+            })
+            .collect();
+        expiring.sort_by_key(|entry| entry.expires_ms);
+        expiring.truncate(limit);
+        Ok(expiring)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryBackend;
+
+    async fn backend() -> ((), MemoryBackend) {
+        ((), MemoryBackend::default())
+    }
+
+    crate::kv_conformance!(backend);
+}

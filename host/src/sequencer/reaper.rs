@@ -1,0 +1,100 @@
+//! Deletes what has expired, each entry in a transaction of its own: one that has been set again stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::ports::{CommitError, Snapshot, StoreError, Transaction};
+
+use super::Shared;
+use super::backend::{Expiring, KvBackend};
+
+/// How many entries are deleted at once.
+const BATCH: usize = 256;
+
+/// How long to wait after the store has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
+/// The longest sleep, in milliseconds. The system's clock may be set meanwhile, and timers do not reach for ever.
+const LONGEST_SLEEP_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Delete expired entries until the task is aborted. Sleeps until the next one expires, and without an end when none
+/// does.
+pub(super) async fn run<B: KvBackend>(shared: Arc<Shared<B>>) {
+    loop {
+        sleep_until_due(&shared).await;
+        let pause = match pass(&shared).await {
+            Ok(()) => shared.options.reaper_pause,
+            Err(error) => {
+                tracing::warn!(%error, "cannot delete expired keys");
+                shared.lock().expires(Some(0));
+                AFTER_FAILURE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn sleep_until_due<B: KvBackend>(shared: &Shared<B>) {
+    loop {
+        // Before the look at the time: a change after it leaves a permit behind.
+        let changed = shared.expiry.notified();
+        let next = shared.lock().next_expiry();
+        let now = shared.options.clock.now_ms();
+        match next {
+            Some(at) if at <= now => return,
+            Some(at) => {
+                let sleep = Duration::from_millis((at - now).min(LONGEST_SLEEP_MS));
+                let _ = tokio::time::timeout(sleep, changed).await;
+            }
+            None => changed.await,
+        }
+    }
+}
+
+/// Delete everything that has expired by now, and learn when the next entry does.
+async fn pass<B: KvBackend>(shared: &Shared<B>) -> Result<(), StoreError> {
+    loop {
+        // Taken before the store is asked: what becomes durable from here on is noted again.
+        shared.lock().take_next_expiry();
+        let snapshot = shared.begin();
+        let now = shared.options.clock.now_ms();
+        let mut soonest = shared.backend.expiring(BATCH).await?;
+        let next = soonest.iter().map(|entry| entry.expires_ms).find(|at| *at > now);
+        let whole_batch = soonest.len() == BATCH && next.is_none();
+        soonest.retain(|entry| entry.expires_ms <= now);
+
+        let outcomes = join_all(soonest.into_iter().map(|entry| delete(shared, entry, snapshot))).await;
+        let mut deleted = 0;
+        for outcome in outcomes {
+            match outcome {
+                Ok(_) => deleted += 1,
+                // Set again or deleted since; the newer entry is noted when it is durable.
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Store(error)) => return Err(error),
+            }
+        }
+        // Without progress the entries in the way are being written right now: the next pass will see.
+        shared.lock().expires(if whole_batch { Some(now) } else { next });
+        if !whole_batch || deleted == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn delete<B: KvBackend>(
+    shared: &Shared<B>,
+    entry: Expiring,
+    snapshot: Snapshot,
+) -> Result<u64, CommitError> {
+    shared
+        .commit(Transaction {
+            app: entry.app,
+            snapshot,
+            reads: vec![(Arc::clone(&entry.key), entry.version)],
+            ranges: Vec::new(),
+            writes: vec![(entry.key, None)],
+        })
+        .await
+}

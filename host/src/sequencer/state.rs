@@ -1,0 +1,274 @@
+//! The order of commits: checks, numbers and queues them. Everything here runs under one mutex and never waits.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::call::AppId;
+use crate::ports::{CommitError, StoreError, Transaction};
+
+use super::backend::{Change, Group};
+use super::log::CommitLog;
+use super::overlay::{self, Overlay, Slot};
+
+/// What a commit waits for: its number, or why its group could not be written.
+pub(super) type Written = Result<u64, StoreError>;
+
+/// Whoever waits until a commit is durable.
+pub(super) struct Waiter {
+    number: u64,
+    done: oneshot::Sender<Written>,
+}
+
+impl Waiter {
+    /// Send the word. Who has gone away does not need it.
+    pub(super) fn tell(self, failure: Option<&str>) {
+        let word = failure.map_or(Ok(self.number), |cause| Err(StoreError(cause.to_owned())));
+        let _ = self.done.send(word);
+    }
+}
+
+/// What belongs to a group but not to the store.
+#[derive(Default)]
+struct Company {
+    waiters: Vec<Waiter>,
+    /// Room in the queue, given back when the group is written.
+    room: Option<OwnedSemaphorePermit>,
+    /// Bytes of the slots that the group keeps from being evicted.
+    bytes: usize,
+    /// The newest commit of the group.
+    last: u64,
+    /// The earliest time at which something in the group expires.
+    expires_ms: Option<u64>,
+}
+
+/// How a commit goes on once it is in the order.
+pub(super) enum Sequenced {
+    /// Everything it depends on is durable.
+    Done(u64),
+    /// The word comes when its group is written.
+    Wait(oneshot::Receiver<Written>),
+}
+
+/// What the writer does next.
+pub(super) enum Next {
+    /// Write this.
+    Write(Group),
+    /// Wait for work.
+    Sleep,
+    /// Nothing will come any more.
+    Stop,
+}
+
+pub(super) struct State {
+    pub(super) overlay: Overlay,
+    log: CommitLog,
+    /// The newest commit in the order. Numbers of commits that failed are never used again.
+    number: u64,
+    /// The newest commit that is durable.
+    durable: u64,
+    /// The group that gathers.
+    pending: Group,
+    pending_company: Company,
+    /// The company of the group that is being written.
+    in_flight: Option<Company>,
+    /// When something expires next, as far as is known.
+    next_expiry_ms: Option<u64>,
+    closing: bool,
+    cache_bytes: usize,
+}
+
+impl State {
+    pub(super) fn new(newest: u64, cache_bytes: usize) -> Self {
+        Self {
+            overlay: Overlay::default(),
+            log: CommitLog::new(newest),
+            number: newest,
+            durable: newest,
+            pending: Group::default(),
+            pending_company: Company::default(),
+            in_flight: None,
+            // The first look at the store tells.
+            next_expiry_ms: Some(0),
+            closing: false,
+            cache_bytes,
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Put a transaction that writes into the order. The writer must be woken afterwards.
+    pub(super) fn sequence(
+        &mut self,
+        transaction: Transaction,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Sequenced, CommitError> {
+        self.refuse_when_closing()?;
+        if !self.is_current(&transaction) {
+            return Err(CommitError::Conflict);
+        }
+        self.number += 1;
+        let number = self.number;
+        let app = transaction.app;
+        let company = &mut self.pending_company;
+        for (key, write) in transaction.writes {
+            company.bytes += overlay::size(&key, write.as_ref());
+            company.expires_ms = earliest(company.expires_ms, write.as_ref().and_then(|w| w.expires_ms));
+            self.log.push(number, app, key.clone());
+            self.overlay.put(app, key.clone(), number, write.clone());
+            let change = Change { version: number, write };
+            if let Some(old) = self.pending.changes.insert((app, key.clone()), change) {
+                company.bytes -= overlay::size(&key, old.write.as_ref());
+            }
+        }
+        match &mut company.room {
+            Some(all) => all.merge(room),
+            none => *none = Some(room),
+        }
+        self.pending.number = number;
+        company.last = number;
+        let wait = wait_with(company, number);
+        self.evict();
+        Ok(Sequenced::Wait(wait))
+    }
+
+    /// Check a transaction that only reads. It waits for what it has read.
+    pub(super) fn confirm(&mut self, transaction: &Transaction) -> Result<Sequenced, CommitError> {
+        if !self.is_current(transaction) {
+            return Err(CommitError::Conflict);
+        }
+        let needed = self.newest_read(transaction);
+        if needed <= self.durable {
+            return Ok(Sequenced::Done(self.number));
+        }
+        let company = match &mut self.in_flight {
+            Some(company) if needed <= company.last => company,
+            _ => &mut self.pending_company,
+        };
+        Ok(Sequenced::Wait(wait_with(company, needed)))
+    }
+
+    /// Whether everything that the transaction has read is still as it was read.
+    ///
+    /// A key in the overlay has the version seen. A key that is not there has not been written since the snapshot:
+    /// certainly if nothing newer than the snapshot was ever evicted, else if the log says so. The log answers for
+    /// ranges as well.
+    fn is_current(&self, transaction: &Transaction) -> bool {
+        let Transaction { app, snapshot, reads, ranges, .. } = transaction;
+        let mut evicted = BTreeSet::new();
+        for (key, seen) in reads {
+            match self.overlay.peek(*app, key) {
+                Some(slot) if slot.seen() == *seen => {}
+                Some(_) => return false,
+                None if snapshot.0 >= self.overlay.floor() => {}
+                None => drop(evicted.insert(&**key)),
+            }
+        }
+        if evicted.is_empty() && ranges.is_empty() {
+            return true;
+        }
+        let touched = |app: AppId, key: &str| {
+            app == transaction.app
+                && (evicted.contains(key) || ranges.iter().any(|range| range.contains(key)))
+        };
+        self.log.since(snapshot.0).is_some_and(|mut writes| !writes.any(|w| touched(w.app, &w.key)))
+    }
+
+    /// The newest commit that wrote or deleted something that the transaction has read, unless it is durable.
+    fn newest_read(&self, transaction: &Transaction) -> u64 {
+        let Transaction { app, reads, ranges, .. } = transaction;
+        let versions =
+            reads.iter().filter_map(|(key, _)| self.overlay.peek(*app, key)).map(|slot: &Slot| slot.version);
+        let newest = versions.max().unwrap_or(0);
+        if ranges.is_empty() {
+            return newest;
+        }
+        match self.log.since(self.durable) {
+            Some(mut writes) => writes
+                .find(|w| w.app == *app && ranges.iter().any(|range| range.contains(&w.key)))
+                .map_or(newest, |w| newest.max(w.version)),
+            None => self.number,
+        }
+    }
+
+    /// What the writer does next. A group that is handed out must be finished before the next call.
+    pub(super) fn next(&mut self) -> Next {
+        if self.pending.number > 0 {
+            self.in_flight = Some(std::mem::take(&mut self.pending_company));
+            return Next::Write(std::mem::take(&mut self.pending));
+        }
+        if self.closing { Next::Stop } else { Next::Sleep }
+    }
+
+    /// The group is durable. Returns who waits for it, and whether the next expiry has come nearer.
+    pub(super) fn written(&mut self) -> (Vec<Waiter>, bool) {
+        let Some(company) = self.in_flight.take() else { return (Vec::new(), false) };
+        self.durable = company.last;
+        let sooner = self.expires(company.expires_ms);
+        self.evict();
+        (company.waiters, sooner)
+    }
+
+    /// The group could not be written: it and all that came after it never were. Returns who waits for them.
+    ///
+    /// The number moves on, so that no version is used twice: whoever has read one that is lost will not find it
+    /// again. And no answer of the store to a read that is under way will be kept.
+    pub(super) fn failed(&mut self) -> Vec<Waiter> {
+        let mut waiters = self.in_flight.take().unwrap_or_default().waiters;
+        waiters.append(&mut std::mem::take(&mut self.pending_company).waiters);
+        self.pending = Group::default();
+        self.number += 1;
+        self.overlay.roll_back(self.durable, self.number);
+        self.log.restart(self.number);
+        self.durable = self.number;
+        waiters
+    }
+
+    /// Take no more commits.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// When something expires next; afterwards it is not known any more.
+    pub(super) fn take_next_expiry(&mut self) -> Option<u64> {
+        self.next_expiry_ms.take()
+    }
+
+    pub(super) fn next_expiry(&self) -> Option<u64> {
+        self.next_expiry_ms
+    }
+
+    /// Something expires then. Whether that is sooner than all that was known.
+    pub(super) fn expires(&mut self, at_ms: Option<u64>) -> bool {
+        let before = self.next_expiry_ms;
+        self.next_expiry_ms = earliest(before, at_ms);
+        self.next_expiry_ms != before
+    }
+
+    /// Keep the cache within its bounds; what is not durable comes on top of them.
+    pub(super) fn evict(&mut self) {
+        let unwritten =
+            self.pending_company.bytes + self.in_flight.as_ref().map_or(0, |company| company.bytes);
+        self.overlay.evict(self.cache_bytes + unwritten, self.durable);
+    }
+
+    fn refuse_when_closing(&self) -> Result<(), StoreError> {
+        if self.closing { Err(StoreError("it has been closed".into())) } else { Ok(()) }
+    }
+}
+
+fn wait_with(company: &mut Company, number: u64) -> oneshot::Receiver<Written> {
+    let (done, wait) = oneshot::channel();
+    company.waiters.push(Waiter { number, done });
+    wait
+}
+
+fn earliest(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
