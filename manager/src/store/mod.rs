@@ -1,12 +1,16 @@
 //! Storage in SQLite. SQL lives here and nowhere else, one file for each noun.
 //!
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
-//! [`Store`] with `app`, `script`, `version`, `token`, and `active` (what the data plane needs to know of them).
+//! [`Store`] with `app`, `script`, `version`, `token`, and `active` (what the data plane needs to know of them);
+//! `kv` (the other side of the sequencer).
 
 mod active;
 pub mod app;
 mod database;
 mod error;
+pub mod kv;
+#[cfg(test)]
+mod kv_tests;
 mod precondition;
 pub mod script;
 #[cfg(test)]
