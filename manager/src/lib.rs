@@ -1,9 +1,12 @@
 //! The control plane of PiCloud: what is stored, and the REST API over it.
 //!
 //! In reading order: `name` (what things may be called), `store` (SQL and nothing else), `publish` (how a change
-//! reaches the data plane), `api` (HTTP handlers over the store).
+//! reaches the data plane), `telemetry` (records of executions on their way to the store), `api` (HTTP handlers over
+//! the store), `prometheus` (the page `/metrics`).
 
 pub mod api;
 pub mod name;
+pub mod prometheus;
 pub mod publish;
 pub mod store;
+pub mod telemetry;

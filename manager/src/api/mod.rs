@@ -8,8 +8,11 @@ mod apps;
 pub mod auth;
 mod body;
 mod errors;
+mod executions;
 mod finish;
 pub mod guard;
+mod logs;
+mod metrics;
 mod openapi;
 mod path;
 mod precondition;
@@ -36,6 +39,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::name::Name;
 use crate::publish::Publisher;
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 
 pub use auth::Auth;
 pub use openapi::document as openapi;
@@ -51,6 +55,8 @@ pub struct State {
     pub loader: Arc<dyn Loader>,
     /// The limits of uploads and of loading.
     pub limits: Limits,
+    /// Records of executions and what they cost.
+    pub telemetry: Arc<Telemetry>,
     /// Who may use the API.
     pub auth: Auth,
 }
@@ -73,6 +79,9 @@ fn routes() -> OpenApiRouter<State> {
         .merge(apps::router())
         .merge(scripts::router())
         .merge(versions::router())
+        .merge(executions::router())
+        .merge(logs::router())
+        .merge(metrics::router())
         .merge(errors::router())
         .merge(openapi::router())
 }

@@ -37,6 +37,7 @@ pub fn document() -> OpenApi {
         tag("apps", "The units of isolation and of quota."),
         tag("scripts", "Named sources with an address."),
         tag("versions", "Each upload of a script is one."),
+        tag("executions", "Records of calls: what they answered, cost and logged."),
         tag("meta", "About this API."),
     ]);
     document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);

@@ -1,11 +1,15 @@
-//! What the query of a request says, and the lists that are answered page by page.
+//! What the query of a request says, and the lists that are answered page by page. What cannot be understood is
+//! `query-invalid`, with a sentence that says which parameter and why.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use jiff::Timestamp;
 use picloud_host::problem::{Code, Problem};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+use crate::name::Name;
 
 /// How many entries a page has when the client does not say.
 const DEFAULT_LIMIT: u32 = 100;
@@ -42,23 +46,57 @@ pub(crate) struct PageQuery {
 impl PageQuery {
     /// How many entries at most.
     pub(crate) fn limit(&self) -> Result<u32, Problem> {
-        match self.limit.unwrap_or(DEFAULT_LIMIT) {
-            limit @ 1..=MAX_LIMIT => Ok(limit),
-            limit => {
-                let detail = format!("limit is {limit}, but must be 1 to {MAX_LIMIT}");
-                Err(Problem::new(Code::QueryInvalid).detail(detail))
-            }
-        }
+        limit(self.limit, DEFAULT_LIMIT, MAX_LIMIT)
     }
 
     /// Where the page before ended, in the words of the list.
     pub(crate) fn cursor<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
-        match parse(cursor) {
-            Some(position) => Ok(Some(position)),
-            None => Err(Problem::new(Code::QueryInvalid).detail("cursor is not one that this list gave")),
-        }
+        cursor(self.cursor.as_deref(), parse)
     }
+}
+
+/// How many entries at most.
+pub(crate) fn limit(given: Option<u32>, default: u32, maximum: u32) -> Result<u32, Problem> {
+    let limit = given.unwrap_or(default);
+    if limit == 0 || limit > maximum {
+        return Err(invalid(format!("limit is {limit}, but must be 1 to {maximum}")));
+    }
+    Ok(limit)
+}
+
+/// Where the page before ended, in the words of the list.
+pub(crate) fn cursor<T>(
+    given: Option<&str>,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    let Some(cursor) = given else { return Ok(None) };
+    parse(cursor).map(Some).ok_or_else(|| invalid("cursor is not one that this list gave"))
+}
+
+/// A time in RFC 3339, as milliseconds since the Unix epoch; times before it count as it.
+pub(crate) fn time(name: &str, text: &str) -> Result<u64, Problem> {
+    // In a query a `+` stands for a blank, and in a time no blank comes before an offset.
+    let time: Result<Timestamp, _> = text.replace(' ', "+").parse();
+    let time = time.map_err(|_| invalid(format!("{name} must be a time such as 2026-01-31T12:00:00Z")))?;
+    Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
+}
+
+/// The name of a script.
+pub(crate) fn script(text: &str) -> Result<String, Problem> {
+    Name::parse(text).map(|name| name.to_string()).map_err(|error| invalid(format!("script: {error}")))
+}
+
+/// One of a few words.
+pub(crate) fn among<T: Copy>(name: &str, text: &str, words: &[(&str, T)]) -> Result<T, Problem> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        invalid(format!("{name} must be one of: {}", words.join(", ")))
+    })
+}
+
+/// The problem of a parameter that is not understood.
+pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::QueryInvalid).detail(detail)
 }
 
 /// A page of a list.

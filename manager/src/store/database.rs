@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 /// What a power cut may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,16 +39,22 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(match durability {
                 Durability::Full => SqliteSynchronous::Full,
-                Durability::Relaxed => SqliteSynchronous::Off,
+                // Not `Off`: without any sync a power cut can leave a broken file.
+                Durability::Relaxed => SqliteSynchronous::Normal,
             })
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
             .pragma("journal_size_limit", "67108864")
             .statement_cache_capacity(128);
+        // What is relaxed is bounded in size, too, and must be able to shrink.
+        let vacuum = match durability {
+            Durability::Full => SqliteAutoVacuum::None,
+            Durability::Relaxed => SqliteAutoVacuum::Incremental,
+        };
         let open = || async {
             // No idle timeout and no lifetime: either would wake an idle process up.
             let pool = || SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).test_before_acquire(false);
-            let write = pool().max_connections(1).connect_with(options.clone()).await?;
+            let write = pool().max_connections(1).connect_with(options.clone().auto_vacuum(vacuum)).await?;
             migrator.run(&write).await?;
             let read = pool().max_connections(4).min_connections(1).connect_with(options.read_only(true)).await?;
             anyhow::Ok(Self { read, write })

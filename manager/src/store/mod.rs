@@ -2,16 +2,23 @@
 //!
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
 //! [`Store`] with `app`, `script`, `version`, `token`, and `active` (what the data plane needs to know of them);
-//! `kv` (the other side of the sequencer).
+//! `kv` (the other side of the sequencer); in a database of their own `execution`, `log` and `minute`, with `histogram`
+//! and `retention`.
 
 mod active;
 pub mod app;
+mod column;
 mod database;
 mod error;
+pub mod execution;
+pub mod histogram;
 pub mod kv;
 #[cfg(test)]
 mod kv_tests;
+pub mod log;
+pub mod minute;
 mod precondition;
+pub mod retention;
 pub mod script;
 #[cfg(test)]
 mod script_tests;

@@ -92,7 +92,7 @@ fn every_reference_leads_somewhere() {
 fn lists_refer_to_their_entries() {
     let document = document();
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    for entry in ["App", "Script", "Version"] {
+    for entry in ["App", "Script", "Version", "Execution"] {
         let items = &schemas[&format!("List_{entry}")]["properties"]["items"]["items"];
         assert_eq!(items["$ref"], format!("#/components/schemas/{entry}"));
         assert_eq!(schemas[entry]["type"], "object");

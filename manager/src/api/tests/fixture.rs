@@ -19,6 +19,7 @@ use tower::ServiceExt as _;
 use crate::api::{Auth, State, router};
 use crate::publish::Publisher;
 use crate::store::testing::TestStore;
+use crate::telemetry::tests::Fixture;
 
 /// The longest source that is accepted here.
 pub(super) const SOURCE_LIMIT: usize = 1000;
@@ -62,6 +63,7 @@ pub(super) struct TestApi {
     pub(super) test: TestStore,
     pub(super) loader: Arc<FakeLoader>,
     pub(super) active: Arc<Active>,
+    pub(super) telemetry: Fixture,
 }
 
 impl TestApi {
@@ -76,8 +78,16 @@ impl TestApi {
         let (loader, active) = (Arc::new(FakeLoader::default()), Arc::new(Active::default()));
         let store = test.store.clone();
         let publisher = Publisher::new(store.clone(), active.clone(), limits);
-        let router = router(State { store, publisher, loader: loader.clone(), limits, auth });
-        Self { router, test, loader, active }
+        let telemetry = Fixture::new().await;
+        let state = State {
+            store,
+            publisher,
+            loader: loader.clone(),
+            limits,
+            telemetry: Arc::clone(&telemetry.telemetry),
+            auth,
+        };
+        Self { router: router(state), test, loader, active, telemetry }
     }
 
     pub(super) async fn send(

@@ -2,7 +2,10 @@
 
 mod access;
 mod contract;
+mod executions;
 mod fixture;
+mod logs;
+mod metrics;
 mod reading;
 mod routing;
 mod upload;

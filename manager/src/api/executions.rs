@@ -1,0 +1,308 @@
+//! Executions over REST: the records of calls, newest first, and each with its log.
+
+use axum::Json;
+use http::request::Parts;
+use jiff::Timestamp;
+use picloud_host::call::{Fault, LogLevel, LogLine, Position};
+use picloud_host::problem::{Code, Problem};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::api::State;
+use crate::api::apps::timestamp;
+use crate::api::auth::Admin;
+use crate::api::path::{AppPath, parameters};
+use crate::api::query::{List, Query, among, cursor, invalid, limit, script, time};
+use crate::name::Name;
+use crate::store::execution::{self, FaultFilter, Filter, Order, Page, StatusFilter};
+use crate::telemetry::Pending;
+
+pub(crate) fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::default().routes(routes!(list_executions)).routes(routes!(get_execution))
+}
+
+/// The record of one call of one script version.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Execution {
+    /// UUIDv7.
+    id: Uuid,
+    /// UUIDv7 of the execution that started the chain of triggers; the same as `id` for a direct call.
+    root_id: Uuid,
+    /// 0 for a direct call, one more for each trigger on the way.
+    trigger_depth: u32,
+    app: String,
+    script: String,
+    /// The number of the script's version, from 1.
+    version: u32,
+    /// What made it run: `http` or `event`.
+    trigger: String,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+    /// The status of the answer.
+    status: u16,
+    /// Whose fault it was that it failed, `script`, `limit` or `platform`; null when it did not fail.
+    fault: Option<String>,
+    /// The code of the error.
+    code: Option<String>,
+    /// What went wrong.
+    message: Option<String>,
+    /// Where in the script's source.
+    position: Option<Place>,
+    /// Fuel used.
+    fuel: u64,
+    /// The most memory the sandbox had, in bytes.
+    memory_bytes: u64,
+    /// Microseconds spent waiting for admission.
+    queue_us: u64,
+    /// Microseconds in the sandbox, all runs together.
+    sandbox_us: u64,
+    /// Microseconds spent committing the effects.
+    commit_us: u64,
+    /// How many times a conflict made the call run again.
+    reruns: u32,
+    /// Of the request; null for events.
+    method: Option<String>,
+    /// Of the request; null for events.
+    path: Option<String>,
+    request_id: Option<String>,
+    /// Log lines that were over the limit and are lost.
+    log_dropped: u32,
+}
+
+/// A place in a script's source.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = Position)]
+pub(crate) struct Place {
+    /// From 1.
+    line: u32,
+    /// In characters, from 1.
+    column: u32,
+}
+
+impl From<Position> for Place {
+    fn from(Position { line, column }: Position) -> Self {
+        Self { line, column }
+    }
+}
+
+/// A line that a script logged.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LoggedLine {
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// `debug`, `info`, `warn` or `error`.
+    #[schema(value_type = String)]
+    level: LogLevel,
+    message: String,
+}
+
+impl From<LogLine> for LoggedLine {
+    fn from(line: LogLine) -> Self {
+        Self { at: timestamp(line.at_ms), level: line.level, message: line.message }
+    }
+}
+
+/// An execution with what it logged.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ExecutionWithLog {
+    #[serde(flatten)]
+    execution: Execution,
+    log: Vec<LoggedLine>,
+}
+
+impl Execution {
+    fn new(app: &Name, found: execution::Execution) -> Self {
+        let execution::Execution { cost, .. } = found;
+        Self {
+            id: found.id,
+            root_id: found.root_id,
+            trigger_depth: found.trigger_depth,
+            app: app.to_string(),
+            script: found.script,
+            version: found.version,
+            trigger: found.trigger,
+            started_at: timestamp(found.started_ms),
+            status: found.status,
+            fault: found.fault,
+            code: found.code,
+            message: found.message,
+            position: found.position.map(Place::from),
+            fuel: cost.fuel,
+            memory_bytes: cost.memory_bytes,
+            queue_us: cost.queue_us,
+            sandbox_us: cost.sandbox_us,
+            commit_us: cost.commit_us,
+            reruns: cost.reruns,
+            method: found.method,
+            path: found.path,
+            request_id: found.request_id,
+            log_dropped: found.log_dropped,
+        }
+    }
+}
+
+/// Which executions to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListParameters {
+    /// Only those of this script.
+    script: Option<String>,
+    /// Only those with this status, such as `404`, or of this class, such as `4xx`.
+    status: Option<String>,
+    /// Only those with this fault: `script`, `limit`, `platform`, `any` (all that failed) or `none`.
+    fault: Option<String>,
+    /// Only those that failed with this code.
+    code: Option<String>,
+    /// Only those of this version of the script.
+    version: Option<u32>,
+    /// Only those that `http` or `event` made run.
+    trigger: Option<String>,
+    /// Only this execution and those that its triggers led to.
+    root: Option<Uuid>,
+    /// Only those that started at this time (RFC 3339) or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Only those that started before this time (RFC 3339).
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// How many at most: 1 to 200, 50 when it is not given.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// `desc` (the default) for the newest first, `asc` for the oldest. An execution is recorded when it has ended but
+    /// listed by when it started; to follow what happens, use the log, which misses nothing.
+    order: Option<String>,
+}
+
+impl ListParameters {
+    fn filter(&self) -> Result<Filter, Problem> {
+        let filter = Filter {
+            script: self.script.as_deref().map(script).transpose()?,
+            status: self.status.as_deref().map(status).transpose()?,
+            fault: self.fault.as_deref().map(fault).transpose()?,
+            code: self.code.as_deref().map(code).transpose()?,
+            version: self.version,
+            trigger: self.trigger.as_deref().map(trigger).transpose()?,
+            root: self.root,
+            from_ms: self.from.as_deref().map(|text| time("from", text)).transpose()?,
+            to_ms: self.to.as_deref().map(|text| time("to", text)).transpose()?,
+        };
+        if filter.from_ms.zip(filter.to_ms).is_some_and(|(from, to)| from >= to) {
+            return Err(invalid("from must be before to"));
+        }
+        Ok(filter)
+    }
+
+    fn page(&self) -> Result<Page, Problem> {
+        let order = self.order.as_deref().unwrap_or("desc");
+        Ok(Page {
+            after: cursor(self.cursor.as_deref(), read_cursor)?,
+            limit: limit(self.limit, 50, 200)?,
+            order: among("order", order, &[("desc", Order::Descending), ("asc", Order::Ascending)])?,
+        })
+    }
+}
+
+fn status(text: &str) -> Result<StatusFilter, Problem> {
+    let wrong = || invalid("status must be a number from 100 to 599, or such as 4xx");
+    let class = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX"));
+    let number = class.unwrap_or(text);
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    match (class, number.parse()) {
+        (Some(_), Ok(number @ 1..=5)) => Ok(StatusFilter::Class(number)),
+        (None, Ok(number @ 100..=599)) => Ok(StatusFilter::Exactly(number)),
+        _ => Err(wrong()),
+    }
+}
+
+fn fault(text: &str) -> Result<FaultFilter, Problem> {
+    let of = |fault: Fault| (fault.as_str(), FaultFilter::Of(fault));
+
+    let (any, none) = (("any", FaultFilter::Any), ("none", FaultFilter::None));
+    among("fault", text, &[of(Fault::Script), of(Fault::Limit), of(Fault::Platform), any, none])
+}
+
+fn code(text: &str) -> Result<Code, Problem> {
+    let wrong = |_| invalid("code is not one of the documented error codes");
+    Code::try_from(text.to_owned()).map_err(wrong)
+}
+
+fn trigger(text: &str) -> Result<String, Problem> {
+    among("trigger", text, &[("http", "http"), ("event", "event")]).map(str::to_owned)
+}
+
+/// An id without hyphens, as the list gives it.
+fn read_cursor(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|_| text.len() == 32)
+}
+
+/// Which execution.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct ExecutionPath {
+    /// The app's name.
+    #[param(example = "default")]
+    app: String,
+    /// The execution's id, as in the header `PiCloud-Execution-Id`.
+    #[param(example = "01981a3c-5f7e-7c3a-9b1d-2f6e8a4c0d17")]
+    id: String,
+}
+
+/// List the executions of an app, the newest first.
+///
+/// Each record is there as soon as the call has ended. At most a few thousand a second are kept, failed ones first; the
+/// metrics of scripts count every call.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/executions", tag = "executions", params(AppPath, ListParameters),
+    responses(
+        (status = 200, description = "A page of the list.", body = List<Execution>),
+        (status = 400, description = "`query-invalid`"),
+        (status = 404, description = "`app-not-found`"),
+    ),
+)]
+async fn list_executions(
+    _: Admin,
+    state: State,
+    path: AppPath,
+    Query(parameters): Query<ListParameters>,
+) -> Result<Json<List<Execution>>, Problem> {
+    let (filter, page) = (parameters.filter()?, parameters.page()?);
+    let app_id = state.app_id(&path.app).await?;
+    state.telemetry.flush(Pending::Records).await;
+    let one_more = Page { limit: page.limit + 1, ..page };
+    let found = execution::list(state.telemetry.database()?, app_id, &filter, one_more).await?;
+    let items = found.into_iter().map(|found| Execution::new(&path.app, found)).collect();
+    Ok(Json(List::new(items, page.limit, |last: &Execution| last.id.simple().to_string())))
+}
+
+/// Get an execution with its log.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/executions/{id}", tag = "executions", params(ExecutionPath),
+    responses(
+        (status = 200, description = "The execution.", body = ExecutionWithLog),
+        (status = 404, description = "`app-not-found`, `execution-not-found`"),
+    ),
+)]
+async fn get_execution(_: Admin, state: State, mut parts: Parts) -> Result<Json<ExecutionWithLog>, Problem> {
+    let path: ExecutionPath = parameters(&mut parts).await?;
+    let app = Name::parse(&path.app)?;
+    let missing = || {
+        Problem::new(Code::ExecutionNotFound)
+            .detail("It never happened, or its record is no longer kept, or more calls came than records are kept of.")
+    };
+    let id = Uuid::try_parse(&path.id).map_err(|_| missing())?;
+    let app_id = state.app_id(&app).await?;
+    state.telemetry.flush(Pending::Records).await;
+    let found = execution::get(state.telemetry.database()?, app_id, id).await?;
+    let (found, log) = found.ok_or_else(missing)?;
+    let log = log.into_iter().map(LoggedLine::from).collect();
+    Ok(Json(ExecutionWithLog { execution: Execution::new(&app, found), log }))
+}

@@ -1,0 +1,94 @@
+//! What the calls of a script cost.
+
+use std::sync::Arc;
+
+use picloud_host::call::ScriptRef;
+use serde_json::{Value, json};
+
+use super::fixture::TestApi;
+use crate::telemetry::tests::{failed, succeeded};
+
+const METRICS: &str = "/api/v1/apps/default/scripts/hello/metrics";
+
+/// 2026-01-31T12:00:00Z.
+const NOON_MS: u64 = 1_769_860_800_000;
+
+#[tokio::test]
+async fn calls_count_by_minute_by_version_and_in_total() {
+    let api = TestApi::new().await;
+    for number in 0..100 {
+        let mut record = if number < 10 { failed() } else { succeeded() };
+        record.started_ms = NOON_MS + if number < 40 { 0 } else { 119_999 };
+        record.cost.sandbox_us = 1000 * (number + 1) - 40;
+        let version = if number < 70 { 1 } else { 2 };
+        record.script = Arc::new(ScriptRef { version, ..(*record.script).clone() });
+        api.record(record);
+    }
+    let range = "from=2026-01-31T12:00:30Z&to=2026-01-31T12:01:01Z";
+    let metrics = api.get(&format!("{METRICS}?{range}")).await.json();
+    assert_eq!((&metrics["app"], &metrics["script"]), (&"default".into(), &"hello".into()));
+    assert_eq!(metrics["from"], "2026-01-31T12:00:00Z", "rounded to whole minutes");
+    assert_eq!(metrics["to"], "2026-01-31T12:02:00Z");
+    let total = &metrics["total"];
+    assert_eq!((&total["calls"], &total["faults"]), (&100.into(), &json!({"script": 10, "limit": 0, "platform": 0})));
+    let fuel = json!({"p50": 12345, "p95": 12345, "p99": 12345, "max": 12345, "mean": 12345});
+    assert_eq!(total["fuel"], fuel);
+    let duration = &total["duration_us"];
+    assert_eq!((&duration["max"], &duration["mean"]), (&100_000.into(), &50_500.into()));
+    for (name, exact) in [("p50", 50_000), ("p95", 95_000), ("p99", 99_000)] {
+        let found = duration[name].as_u64().unwrap();
+        assert!((exact..exact + exact / 100).contains(&found), "{name}: {found}");
+    }
+    let counts = |list: &Value, key: &str| -> Vec<(Value, Value)> {
+        list.as_array().unwrap().iter().map(|item| (item[key].clone(), item["calls"].clone())).collect()
+    };
+    assert_eq!(counts(&metrics["versions"], "version"), [(1.into(), 70.into()), (2.into(), 30.into())]);
+    let minutes = [("2026-01-31T12:00:00Z", 40), ("2026-01-31T12:01:00Z", 60)];
+    assert_eq!(counts(&metrics["minutes"], "at"), minutes.map(|(at, calls)| (at.into(), calls.into())));
+
+    let metrics = api.get(&format!("{METRICS}?{range}&step_minutes=5")).await.json();
+    assert_eq!(counts(&metrics["minutes"], "at"), [("2026-01-31T12:00:00Z".into(), 100.into())]);
+    let metrics = api.get(&format!("{METRICS}?from=2026-01-31T12:01:00Z&to=2026-01-31T13:00:00Z")).await.json();
+    assert_eq!(metrics["total"]["calls"], 60);
+}
+
+#[tokio::test]
+async fn the_current_minute_is_there_at_once() {
+    let api = TestApi::new().await;
+    for calls in 1..=3 {
+        api.record(succeeded());
+        assert_eq!(api.get(METRICS).await.json()["total"]["calls"], calls);
+    }
+}
+
+#[tokio::test]
+async fn a_script_without_calls_has_metrics_and_no_script_has_none() {
+    let api = TestApi::new().await;
+    api.get(METRICS).await.problem(404, "script-not-found");
+    api.put("hello", "1").await;
+    let metrics = api.get(METRICS).await.json();
+    assert_eq!((&metrics["total"]["calls"], &metrics["minutes"]), (&0.into(), &json!([])));
+    assert_eq!(metrics["total"]["fuel"], json!({"p50": 0, "p95": 0, "p99": 0, "max": 0, "mean": 0}));
+    api.get("/api/v1/apps/nobody/scripts/hello/metrics").await.problem(404, "app-not-found");
+}
+
+#[tokio::test]
+async fn hostile_parameters_are_refused_by_name() {
+    let api = TestApi::new().await;
+    for (query, named) in [
+        ("from=x", "from"),
+        ("to=", "to"),
+        ("from=2026-01-31T12:00:00Z&to=2026-01-31T12:00:00Z", "from"),
+        ("from=2025-01-01T00:00:00Z&to=2026-01-01T00:00:00Z&step_minutes=1440", "31 days"),
+        ("from=2026-01-01T00:00:00Z&to=2026-01-03T00:00:00Z", "step_minutes"),
+        ("to=1969-12-31T00:00:00Z", "from"),
+        ("from=9999-01-01T00:00:00Z", "from"),
+        ("step_minutes=0", "step_minutes"),
+        ("step_minutes=1441", "step_minutes"),
+        ("step_minutes=-5", "step_minutes"),
+        ("step=1", "step"),
+    ] {
+        let problem = api.get(&format!("{METRICS}?{query}")).await.problem(400, "query-invalid");
+        assert!(problem["detail"].as_str().unwrap().contains(named), "{query}: {problem}");
+    }
+}

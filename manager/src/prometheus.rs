@@ -1,0 +1,246 @@
+//! The page `/metrics`: calls, costs, what telemetry could not keep, and the process, in the OpenMetrics text format.
+
+use std::fmt::Error;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::header;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::telemetry::{AppTotals, Counters, Steps, Telemetry, Totals};
+
+/// The answer to a scrape.
+#[must_use]
+pub fn page(telemetry: &Telemetry) -> Response {
+    const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let mut body = String::new();
+    let mut registry = Registry::default();
+    // Numbers are gathered where calls are recorded, under one lock, and only written down here.
+    registry.register_collector(Box::new(Numbers {
+        totals: telemetry.totals(),
+        counters: telemetry.counters(),
+        process: Process::read(),
+    }));
+    if let Err(error) = text::encode(&mut body, &registry) {
+        tracing::error!(%error, "metrics cannot be encoded");
+        return http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
+}
+
+/// Everything on the page, at one moment.
+#[derive(Debug)]
+struct Numbers {
+    totals: Totals,
+    counters: Counters,
+    process: Process,
+}
+
+impl Collector for Numbers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        self.encode_calls(&mut encoder)?;
+        self.encode_telemetry(&mut encoder)?;
+        self.process.encode(&mut encoder)
+    }
+}
+
+impl Numbers {
+    fn encode_calls(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Calls, by whose fault they failed; `script` is `other` for scripts over the first 200";
+        let mut calls = encoder.encode_descriptor("picloud_calls", help, None, MetricType::Counter)?;
+        for script in self.totals.scripts() {
+            for (trigger, fault, count) in &script.calls {
+                let fault = fault.map_or("none", |fault| fault.as_str());
+                let (app, name) = (Arc::clone(&script.app), Arc::clone(&script.script));
+                let labels = [("app", &*app), ("script", &*name), ("trigger", *trigger), ("fault", fault)];
+                count_one(&mut calls.encode_family(&labels)?, *count)?;
+            }
+        }
+
+        let help = "Time from accepting a call to its answer";
+        let seconds = Some(&Unit::Seconds);
+        let mut durations =
+            encoder.encode_descriptor("picloud_call_duration", help, seconds, MetricType::Histogram)?;
+        for AppTotals { app, duration_us, .. } in self.totals.apps() {
+            encode_steps(&mut durations.encode_family(&[("app", &**app)])?, duration_us, 1e-6)?;
+        }
+
+        let mut fuel = encoder.encode_descriptor("picloud_call_fuel", "Fuel of a call", None, MetricType::Histogram)?;
+        for AppTotals { app, fuel: steps, .. } in self.totals.apps() {
+            encode_steps(&mut fuel.encode_family(&[("app", &**app)])?, steps, 1.0)?;
+        }
+        Ok(())
+    }
+
+    fn encode_telemetry(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let counters = &self.counters;
+        counter(encoder, "picloud_executions_kept", "Executions whose record was written", counters.kept)?;
+        let help = "Executions without a record, by reason";
+        let mut lost = encoder.encode_descriptor("picloud_executions_not_kept", help, None, MetricType::Counter)?;
+        let reasons =
+            [("rate", counters.over_rate), ("buffer", counters.over_capacity), ("storage", counters.storage)];
+        for (reason, count) in reasons {
+            count_one(&mut lost.encode_family(&[("reason", reason)])?, count)?;
+        }
+        let help = "Executions that are missing in the metrics by minute";
+        counter(encoder, "picloud_executions_uncounted", help, counters.uncounted)?;
+        let help = "Executions whose record waits to be written";
+        gauge(encoder, "picloud_executions_waiting", help, None, counters.waiting)
+    }
+}
+
+fn encode_steps<const N: usize>(
+    encoder: &mut MetricEncoder<'_>,
+    steps: &Steps<N>,
+    scale: f64,
+) -> Result<(), Error> {
+    let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| scaled(bound, scale));
+    let buckets: Vec<(f64, u64)> = steps.iter().map(|(upper, count)| (bound(upper), count)).collect();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    encoder.encode_histogram::<NoLabelSet>(scaled(steps.sum(), scale), count, &buckets, None)
+}
+
+/// By division, since 50 * 1e-6 is not 0.00005.
+#[allow(clippy::cast_precision_loss, reason = "the format knows only floating-point numbers here")]
+fn scaled(value: u64, scale: f64) -> f64 {
+    value as f64 / (1.0 / scale).round()
+}
+
+fn count_one(encoder: &mut MetricEncoder<'_>, count: u64) -> Result<(), Error> {
+    encoder.encode_counter::<NoLabelSet, _, u64>(&count, None)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, count: u64) -> Result<(), Error> {
+    count_one(&mut encoder.encode_descriptor(name, help, None, MetricType::Counter)?, count)
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: u64,
+) -> Result<(), Error> {
+    encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+/// What the kernel says about this process, under the names that every exporter uses. None where it says nothing.
+#[derive(Debug, Default)]
+struct Process {
+    cpu_seconds: Option<f64>,
+    threads: Option<u64>,
+    resident_bytes: Option<u64>,
+    virtual_bytes: Option<u64>,
+    open_files: Option<u64>,
+}
+
+impl Process {
+    fn read() -> Self {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let open_files = std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
+        Self { open_files, ..Self::parse(&stat, &status) }
+    }
+
+    fn parse(stat: &str, status: &str) -> Self {
+        // Linux counts time for user space in hundredths of a second, on every architecture.
+        const TICKS_PER_SECOND: f64 = 100.0;
+        // The name of the program comes second and may contain anything, also spaces and brackets.
+        let numbers: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let number = |field: usize| numbers.get(field - 3).and_then(|text| text.parse::<u64>().ok());
+        let kibibytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+        };
+        #[allow(clippy::cast_precision_loss, reason = "exact for 2^53 hundredths of a second")]
+        let cpu_seconds = number(14).zip(number(15)).map(|(user, system)| (user + system) as f64 / TICKS_PER_SECOND);
+        Self {
+            cpu_seconds,
+            threads: number(20),
+            resident_bytes: kibibytes("VmRSS:"),
+            virtual_bytes: kibibytes("VmSize:"),
+            open_files: None,
+        }
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        if let Some(cpu) = self.cpu_seconds {
+            let seconds = Some(&Unit::Seconds);
+            let help = "Processor time in user and system mode";
+            let mut cpu_seconds = encoder.encode_descriptor("process_cpu", help, seconds, MetricType::Counter)?;
+            cpu_seconds.encode_counter::<NoLabelSet, _, u64>(&cpu, None)?;
+        }
+        let bytes = Some(&Unit::Bytes);
+        let gauges = [
+            ("process_resident_memory", "Memory in use", bytes, self.resident_bytes),
+            ("process_virtual_memory", "Address space in use", bytes, self.virtual_bytes),
+            ("process_threads", "Threads", None, self.threads),
+            ("process_open_fds", "Open files and sockets", None, self.open_files),
+        ];
+        for (name, help, unit, value) in gauges {
+            if let Some(value) = value {
+                gauge(encoder, name, help, unit, value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use picloud_host::ports::ExecutionLog as _;
+
+    use super::*;
+    use crate::telemetry::tests::{Fixture, failed, named, succeeded};
+
+    async fn text(telemetry: &Telemetry) -> String {
+        let body = axum::body::to_bytes(page(telemetry).into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn calls_and_costs_are_on_the_page() {
+        let fixture = Fixture::new().await;
+        let mut slow = succeeded();
+        slow.cost.sandbox_us = 20_000_000;
+        [succeeded(), failed(), slow].into_iter().for_each(|record| fixture.telemetry.record(record));
+        let text = text(&fixture.telemetry).await;
+        for line in [
+            r#"picloud_calls_total{app="default",script="hello",trigger="http",fault="none"} 2"#,
+            r#"picloud_calls_total{app="default",script="hello",trigger="http",fault="script"} 1"#,
+            r#"picloud_call_duration_seconds_bucket{le="0.00005",app="default"} 0"#,
+            r#"picloud_call_duration_seconds_bucket{le="0.00025",app="default"} 2"#,
+            r#"picloud_call_duration_seconds_bucket{le="10.0",app="default"} 2"#,
+            r#"picloud_call_duration_seconds_bucket{le="+Inf",app="default"} 3"#,
+            r#"picloud_call_duration_seconds_count{app="default"} 3"#,
+            r#"picloud_executions_not_kept_total{reason="rate"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn a_thousand_scripts_make_a_bounded_page() {
+        let fixture = Fixture::new().await;
+        for number in 0..1000 {
+            fixture.telemetry.record(named("default", &format!("script-{number}")));
+        }
+        let text = text(&fixture.telemetry).await;
+        assert_eq!(text.lines().filter(|line| line.starts_with("picloud_calls_total{")).count(), 201);
+        assert!(text.contains(r#"{app="default",script="other",trigger="http",fault="none"} 800"#), "{text}");
+    }
+
+    #[test]
+    fn the_name_of_the_program_cannot_confuse() {
+        let rest = (4..=52).map(|field| format!(" {}", field * 10)).collect::<String>();
+        let process = Process::parse(&format!("1 (a) b) S{rest}"), "VmRSS:\t  12 kB\nVmSize: x kB\n");
+        assert_eq!((process.cpu_seconds, process.threads), (Some(2.9), Some(200)));
+        assert_eq!((process.resident_bytes, process.virtual_bytes), (Some(12 * 1024), None));
+    }
+}
