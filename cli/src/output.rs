@@ -1,0 +1,245 @@
+//! What a command prints: results on standard output, everything else on standard error, for people or as JSON.
+
+pub mod diagnostic;
+pub mod table;
+pub mod text;
+pub mod time;
+
+use std::io::{IsTerminal as _, Read, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::env::Env;
+use crate::exit::{CliError, Exit};
+use diagnostic::Diagnostic;
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// JSON documents.
+    Json,
+}
+
+/// Whether to colour, for one of the two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paint(pub bool);
+
+impl Paint {
+    /// The text in a style, if colours are wanted.
+    #[must_use]
+    pub fn style(self, style: Style, text: &str) -> String {
+        if self.0 { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn error(self, text: &str) -> String {
+        self.style(AnsiColor::Red.on_default().bold(), text)
+    }
+
+    /// What went well.
+    #[must_use]
+    pub fn good(self, text: &str) -> String {
+        self.style(AnsiColor::Green.on_default().bold(), text)
+    }
+
+    /// What may need a look.
+    #[must_use]
+    pub fn warning(self, text: &str) -> String {
+        self.style(AnsiColor::Yellow.on_default().bold(), text)
+    }
+
+    /// What frames the rest.
+    #[must_use]
+    pub fn frame(self, text: &str) -> String {
+        self.style(AnsiColor::Blue.on_default().bold(), text)
+    }
+
+    /// What matters less.
+    #[must_use]
+    pub fn dim(self, text: &str) -> String {
+        self.style(Style::new().dimmed(), text)
+    }
+
+    /// What matters more.
+    #[must_use]
+    pub fn bold(self, text: &str) -> String {
+        self.style(Style::new().bold(), text)
+    }
+}
+
+/// Standard input, output and error, and how to print to them.
+pub struct Terminal {
+    /// How to print results and errors.
+    pub format: Format,
+    input: Box<dyn Read + Send>,
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    out_is_terminal: bool,
+    out_paint: Paint,
+    err_paint: Paint,
+}
+
+impl Terminal {
+    /// Those of this process. Colours only on a terminal, and not when `NO_COLOR` is set or `TERM` is `dumb`.
+    #[must_use]
+    pub fn process(env: &Env) -> Self {
+        let colours = env.get("NO_COLOR").is_none() && env.get("TERM").is_none_or(|term| term != "dumb");
+        let out_is_terminal = std::io::stdout().is_terminal();
+        Self {
+            format: Format::Table,
+            input: Box::new(std::io::stdin()),
+            out: Box::new(std::io::stdout()),
+            err: Box::new(std::io::stderr()),
+            out_is_terminal,
+            out_paint: Paint(colours && out_is_terminal),
+            err_paint: Paint(colours && std::io::stderr().is_terminal()),
+        }
+    }
+
+    /// Any others, which are no terminal and get no colours.
+    #[must_use]
+    pub fn new(input: Box<dyn Read + Send>, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
+        let plain = Paint(false);
+        Self {
+            format: Format::Table,
+            input,
+            out,
+            err,
+            out_is_terminal: false,
+            out_paint: plain,
+            err_paint: plain,
+        }
+    }
+
+    /// Whether results are JSON.
+    #[must_use]
+    pub fn json_wanted(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether a person sees the results as they are, so that control characters would reach their terminal.
+    #[must_use]
+    pub fn out_is_terminal(&self) -> bool {
+        self.out_is_terminal
+    }
+
+    /// The colours of standard output.
+    #[must_use]
+    pub fn out_paint(&self) -> Paint {
+        self.out_paint
+    }
+
+    /// The colours of standard error.
+    #[must_use]
+    pub fn err_paint(&self) -> Paint {
+        self.err_paint
+    }
+
+    /// Read standard input to its end, `limit` bytes at most.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is longer.
+    pub fn read_input(&mut self, limit: usize) -> Result<Vec<u8>, CliError> {
+        text::read_bounded(&mut self.input, limit)
+            .map_err(|why| CliError::Failed(format!("standard input: {why}")))
+    }
+
+    /// Print a line of a result.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn line(&mut self, line: &str) -> Result<(), CliError> {
+        self.raw(format!("{line}\n").as_bytes())
+    }
+
+    /// Print bytes of a result as they are.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be written.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.out.write_all(bytes)?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Print a result as one JSON document, laid out for reading.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from)?;
+        self.line(&text)
+    }
+
+    /// Print a result as one JSON document in one line.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn json_line(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(value).map_err(std::io::Error::from)?;
+        self.line(&text)
+    }
+
+    /// Say something beside the result: a line, or `{"note": ...}`. That it cannot be said is no error.
+    pub fn note(&mut self, line: &str) {
+        if self.json_wanted() { self.say(&json!({ "note": line }).to_string()) } else { self.say(line) }
+    }
+
+    fn say(&mut self, line: &str) {
+        let _ = writeln!(self.err, "{line}");
+    }
+
+    /// Say why a command failed, and give the exit code that follows.
+    pub fn report(&mut self, error: &CliError) -> Exit {
+        let exit = error.exit();
+        if exit == Exit::Ok || matches!(error, CliError::Reported(_)) {
+            return exit;
+        }
+        let line = if self.json_wanted() {
+            error_document(error).to_string()
+        } else {
+            match error {
+                CliError::Problem(problem) => Diagnostic::of_problem(problem).render(self.err_paint),
+                CliError::Diagnostic(diagnostic) => diagnostic.render(self.err_paint),
+                other => format!("{}: {other}", self.err_paint.error("error")),
+            }
+        };
+        self.say(&line);
+        exit
+    }
+
+    /// Print clap's help.
+    pub(crate) fn help(&mut self, text: &clap::builder::StyledStr) -> Result<(), CliError> {
+        let text = if self.out_paint.0 { text.ansi().to_string() } else { text.to_string() };
+        self.raw(text.as_bytes())
+    }
+
+    /// Print clap's complaint.
+    pub(crate) fn usage(&mut self, text: &clap::builder::StyledStr) {
+        let text = if self.err_paint.0 { text.ansi().to_string() } else { text.to_string() };
+        self.say(text.trim_end());
+    }
+}
+
+/// An error as a JSON document: `{"error": {"code", "message", ...}}`, with what the server or the diagnostic knows.
+#[must_use]
+pub fn error_document(error: &CliError) -> serde_json::Value {
+    let mut members = match error {
+        CliError::Problem(problem) => serde_json::to_value(problem).unwrap_or_default(),
+        CliError::Diagnostic(diagnostic) => serde_json::to_value(diagnostic).unwrap_or_default(),
+        _ => json!({}),
+    };
+    members["code"] = json!(error.code());
+    members["message"] = json!(error.to_string());
+    json!({ "error": members })
+}
