@@ -1,0 +1,193 @@
+//! The server's configuration: flags win over `PICLOUD_*`, these over the TOML file, the file over the defaults.
+
+mod layers;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use picloud_host::limits::Limits;
+use serde::{Deserialize, Deserializer};
+
+use crate::args::ServeArgs;
+use crate::env::Env;
+use crate::exit::CliError;
+
+/// Everything that `picloud serve` can be told. Checked: every value is in its range.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Where to listen. Port 0 lets the system choose.
+    #[serde(deserialize_with = "address")]
+    pub address: SocketAddr,
+    /// Where everything is kept. A relative path counts from the working directory.
+    pub data_dir: PathBuf,
+    /// No token is needed; `address` is a loopback address.
+    pub dev: bool,
+    /// The limits of every call.
+    pub limits: Limits,
+    /// Calls that run at the same time; none: as many as the address space and the memory allow.
+    pub max_concurrent_calls: Option<NonZeroUsize>,
+    /// Calls that wait for their turn. 0: none waits, what cannot run at once is turned away.
+    pub max_waiting_calls: usize,
+    /// Bytes of memory for images of scripts.
+    pub image_cache_bytes: u64,
+    /// How much is kept about executions.
+    pub telemetry: TelemetryConfig,
+    /// Seconds that calls under way may take to finish when the server stops. 0: they are cut off.
+    pub drain_seconds: u64,
+    /// How the server logs.
+    pub log: LogConfig,
+}
+
+/// How much is kept about executions: the section `[telemetry]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// Records older than this many days are deleted.
+    pub max_age_days: u64,
+    /// When the database is larger than this many bytes, the oldest records are deleted.
+    pub max_bytes: u64,
+    /// Records over this many a second are counted and not kept.
+    pub max_rows_per_second: u64,
+}
+
+/// How the server logs: the section `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// A level, or directives such as `picloud_host=debug,info`. Checked: the subscriber's filter accepts it.
+    pub level: String,
+}
+
+/// What a line of the server's log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `Pretty` on a terminal, `Json` otherwise.
+    #[default]
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON document a line.
+    Json,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data_dir: PathBuf::from("./data"),
+            dev: false,
+            limits: Limits::default(),
+            max_concurrent_calls: None,
+            max_waiting_calls: 1024,
+            image_cache_bytes: 128 << 20,
+            telemetry: TelemetryConfig::default(),
+            drain_seconds: 30,
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { max_age_days: 7, max_bytes: 256 << 20, max_rows_per_second: 2000 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, level: "info".to_owned() }
+    }
+}
+
+impl ServeConfig {
+    /// Merge flags, variables, file and defaults, and check the result.
+    ///
+    /// # Errors
+    ///
+    /// A usage error that names the flag, the variable or the key of the file.
+    pub fn resolve(args: &ServeArgs, env: &Env) -> Result<Self, CliError> {
+        let mut table = match layers::file_path(args, env) {
+            Some(path) => layers::read_file(&path)?,
+            None => toml::Table::new(),
+        };
+        layers::overlay(&mut table, layers::from_env(env)?);
+        layers::overlay(&mut table, layers::from_flags(args)?);
+        let mut config: Self = table.try_into().map_err(|error| {
+            // The file alone has been checked already, so this is about a flag or a variable, and there is no line.
+            CliError::Usage(format!(
+                "the configuration is wrong: {}",
+                error.to_string().trim().replace('\n', " ")
+            ))
+        })?;
+        // Paths need not be UTF-8, TOML strings have to be.
+        if let Some(folder) = args.data_dir.clone().or_else(|| env.get("PICLOUD_DATA_DIR").map(PathBuf::from))
+        {
+            config.data_dir = folder;
+        }
+        config.check().map_err(CliError::Usage)?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.limits.check()?;
+        if self.dev && !self.address.ip().is_loopback() {
+            return Err(format!(
+                "--dev asks for no token, so it only listens on this machine: {} is not a loopback address \
+                 (127.0.0.1 is)",
+                self.address
+            ));
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            return Err("data_dir is empty".to_owned());
+        }
+        let concurrent = self.max_concurrent_calls.map_or(1, |calls| calls.get() as u64);
+        range("max_concurrent_calls", concurrent, 1, 100_000)?;
+        range("max_waiting_calls", self.max_waiting_calls as u64, 0, 1_000_000)?;
+        range("image_cache_bytes", self.image_cache_bytes, 1 << 20, 1 << 40)?;
+        range("telemetry.max_age_days", self.telemetry.max_age_days, 1, 36_500)?;
+        range("telemetry.max_bytes", self.telemetry.max_bytes, 1 << 20, 1 << 50)?;
+        range("telemetry.max_rows_per_second", self.telemetry.max_rows_per_second, 1, 1_000_000)?;
+        range("drain_seconds", self.drain_seconds, 0, 3600)?;
+        self.log.check()
+    }
+}
+
+impl LogConfig {
+    /// The filter takes any word as the name of a module, so a mistyped level would silence everything.
+    fn check(&self) -> Result<(), String> {
+        let wrong = |why: &dyn std::fmt::Display| {
+            format!("log.level `{}` is no level and no filter: {why}", self.level)
+        };
+        let bare = self.level.split(',').map(str::trim).find(|part| !part.contains(['=', ':', '[']));
+        if let Some(Err(error)) = bare.map(str::parse::<tracing_subscriber::filter::LevelFilter>) {
+            return Err(wrong(&error));
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.level).map(|_| ()).map_err(|error| wrong(&error))
+    }
+}
+
+fn range(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{name} is {value}, but must be {least} to {most}"))
+}
+
+/// An address with a port; `localhost` is understood, other names are not, since they may mean several addresses.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let numeric =
+        text.strip_prefix("localhost:").map_or_else(|| text.clone(), |port| format!("127.0.0.1:{port}"));
+    numeric.parse().map_err(|_| {
+        serde::de::Error::custom(format_args!(
+            "address `{text}` is not IP:PORT, such as 127.0.0.1:8080 or [::1]:8080"
+        ))
+    })
+}

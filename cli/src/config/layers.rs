@@ -1,0 +1,163 @@
+//! The layers of the configuration, each as a TOML table of what it sets.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use picloud_host::limits::LIMITS;
+use toml::{Table, Value};
+
+use super::ServeConfig;
+use crate::args::ServeArgs;
+use crate::env::Env;
+use crate::exit::CliError;
+
+/// No sensible configuration is longer.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// What a key holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Bool,
+    Int,
+}
+
+/// Every key but `data_dir`, which need not be text, and those of `[limits]`, which have a table of their own.
+const KEYS: &[(&str, Kind)] = &[
+    ("address", Kind::Text),
+    ("dev", Kind::Bool),
+    ("max_concurrent_calls", Kind::Int),
+    ("max_waiting_calls", Kind::Int),
+    ("image_cache_bytes", Kind::Int),
+    ("telemetry.max_age_days", Kind::Int),
+    ("telemetry.max_bytes", Kind::Int),
+    ("telemetry.max_rows_per_second", Kind::Int),
+    ("drain_seconds", Kind::Int),
+    ("log.format", Kind::Text),
+    ("log.level", Kind::Text),
+];
+
+/// The file to read, if one is named.
+pub(super) fn file_path(args: &ServeArgs, env: &Env) -> Option<PathBuf> {
+    args.config.clone().or_else(|| env.get("PICLOUD_CONFIG").map(PathBuf::from))
+}
+
+/// The file's table. It is checked on its own, so that a mistake is shown with its line.
+pub(super) fn read_file(path: &Path) -> Result<Table, CliError> {
+    let wrong = |error: &dyn std::fmt::Display| CliError::Usage(format!("{}: {error}", path.display()));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| wrong(&error))?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(wrong(&"longer than a configuration can be (1 MiB)"));
+    }
+    toml::from_str::<ServeConfig>(&text).map_err(|error| wrong(&error.to_string().trim_end()))?;
+    text.parse().map_err(|error: toml::de::Error| wrong(&error))
+}
+
+/// What the variables set. A variable's name is `PICLOUD_` and the key, in upper case, with `_` for `.`.
+pub(super) fn from_env(env: &Env) -> Result<Table, CliError> {
+    let mut table = Table::new();
+    let limits = LIMITS.iter().map(|row| (format!("limits.{}", row.name), Kind::Int));
+    for (key, kind) in KEYS.iter().map(|(key, kind)| ((*key).to_owned(), *kind)).chain(limits) {
+        let variable = format!("PICLOUD_{}", key.replace('.', "_").to_uppercase());
+        if let Some(text) = env.text(&variable)? {
+            insert(&mut table, &key, parse(&variable, text, kind)?);
+        }
+    }
+    Ok(table)
+}
+
+/// What the flags set.
+pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
+    let mut table = Table::new();
+    let texts =
+        [("address", &args.address), ("log.format", &args.log_format), ("log.level", &args.log_level)];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            insert(&mut table, key, Value::String(text.clone()));
+        }
+    }
+    let numbers = [
+        ("max_concurrent_calls", args.max_concurrent_calls),
+        ("max_waiting_calls", args.max_waiting_calls),
+        ("image_cache_bytes", args.image_cache_bytes),
+        ("telemetry.max_age_days", args.telemetry_max_age_days),
+        ("telemetry.max_bytes", args.telemetry_max_bytes),
+        ("telemetry.max_rows_per_second", args.telemetry_max_rows_per_second),
+        ("drain_seconds", args.drain_seconds),
+    ];
+    for (key, number) in numbers {
+        if let Some(number) = number {
+            let flag = format!("--{}", key.replace(['.', '_'], "-"));
+            insert(&mut table, key, integer(&flag, number)?);
+        }
+    }
+    if args.dev {
+        insert(&mut table, "dev", Value::Boolean(true));
+    }
+    for limit in &args.limits {
+        let (name, value) = limit.split_once('=').ok_or_else(|| {
+            CliError::Usage(format!("--limit `{limit}` is not NAME=VALUE, such as fuel=10000000"))
+        })?;
+        let name = name.trim().replace('-', "_");
+        if !LIMITS.iter().any(|row| row.name == name) {
+            let known: Vec<&str> = LIMITS.iter().map(|row| row.name).collect();
+            return Err(CliError::Usage(format!(
+                "there is no limit `{name}`; there are {}",
+                known.join(", ")
+            )));
+        }
+        insert(&mut table, &format!("limits.{name}"), parse(&format!("--limit {name}"), value, Kind::Int)?);
+    }
+    Ok(table)
+}
+
+/// Put everything of `upper` over `lower`.
+pub(super) fn overlay(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                lower.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Set a key, or a section's key when it has a dot.
+fn insert(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+        Some((section, key)) => {
+            let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                section.insert(key.to_owned(), value);
+            }
+        }
+    }
+}
+
+fn parse(source: &str, text: &str, kind: Kind) -> Result<Value, CliError> {
+    let text = text.trim();
+    match kind {
+        Kind::Text => Ok(Value::String(text.to_owned())),
+        Kind::Bool => match text {
+            "1" | "true" | "yes" | "on" => Ok(Value::Boolean(true)),
+            "0" | "false" | "no" | "off" => Ok(Value::Boolean(false)),
+            _ => Err(CliError::Usage(format!("{source} is `{text}`, but must be true or false"))),
+        },
+        Kind::Int => match text.replace('_', "").parse() {
+            Ok(number) => integer(source, number),
+            Err(_) => Err(CliError::Usage(format!("{source} is `{text}`, but must be a whole number"))),
+        },
+    }
+}
+
+fn integer(source: &str, number: u64) -> Result<Value, CliError> {
+    i64::try_from(number)
+        .map(Value::Integer)
+        .map_err(|_| CliError::Usage(format!("{source} is {number}, which is more than anything can be")))
+}

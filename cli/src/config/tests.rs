@@ -1,0 +1,156 @@
+//! Precedence and mistakes.
+
+use std::io::Write as _;
+
+use super::*;
+
+fn resolve(args: ServeArgs, env: &[(&str, &str)], file: Option<&str>) -> Result<ServeConfig, String> {
+    let mut config = tempfile::NamedTempFile::new().unwrap();
+    let mut args = args;
+    if let Some(text) = file {
+        config.write_all(text.as_bytes()).unwrap();
+        args.config = Some(config.path().to_owned());
+    }
+    ServeConfig::resolve(&args, &Env::of(env.iter().copied())).map_err(|error| {
+        assert_eq!(error.exit(), crate::exit::Exit::Usage, "{error}");
+        error.to_string()
+    })
+}
+
+fn flags(line: &str) -> ServeArgs {
+    use clap::Parser as _;
+    let words = ["picloud", "serve"].into_iter().chain(line.split_whitespace());
+    match crate::args::Args::try_parse_from(words).unwrap().command {
+        crate::args::Command::Serve(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    assert_eq!(resolve(flags(""), &[], None).unwrap(), ServeConfig::default());
+    assert_eq!(resolve(flags(""), &[], Some("")).unwrap(), ServeConfig::default());
+    ServeConfig::default().check().unwrap();
+}
+
+#[test]
+fn each_layer_wins_over_the_one_below() {
+    let file = "drain_seconds = 1\nmax_waiting_calls = 1\nimage_cache_bytes = 2000000\n\
+                [limits]\nfuel = 1\ndeadline_ms = 1\nmemory_bytes = 1_000_000\n[telemetry]\nmax_age_days = 1";
+    let env = [
+        ("PICLOUD_DRAIN_SECONDS", "2"),
+        ("PICLOUD_MAX_WAITING_CALLS", "2"),
+        ("PICLOUD_LIMITS_FUEL", "2"),
+        ("PICLOUD_LIMITS_DEADLINE_MS", "2"),
+        ("PICLOUD_TELEMETRY_MAX_BYTES", "2_000_000"),
+    ];
+    let config = resolve(flags("--drain-seconds 3 --limit fuel=3"), &env, Some(file)).unwrap();
+    assert_eq!(config.drain_seconds, 3);
+    assert_eq!(config.max_waiting_calls, 2);
+    assert_eq!(config.image_cache_bytes, 2_000_000);
+    assert_eq!(
+        (config.limits.fuel, config.limits.deadline_ms, config.limits.memory_bytes),
+        (3, 2, 1_000_000)
+    );
+    assert_eq!((config.telemetry.max_age_days, config.telemetry.max_bytes), (1, 2_000_000));
+    assert_eq!(config.telemetry.max_rows_per_second, TelemetryConfig::default().max_rows_per_second);
+}
+
+#[test]
+fn every_flag_reaches_the_configuration() {
+    let config = resolve(
+        flags(
+            "--address localhost:0 --data-dir /srv/pi --dev --limit deadline-ms=5 --max-concurrent-calls 7 \
+             --max-waiting-calls 0 --image-cache-bytes 1048576 --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
+             --telemetry-max-rows-per-second 9 --drain-seconds 0 --log-format json --log-level picloud_host=debug,warn",
+        ),
+        &[],
+        None,
+    )
+    .unwrap();
+    let expect = ServeConfig {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        data_dir: "/srv/pi".into(),
+        dev: true,
+        limits: Limits { deadline_ms: 5, ..Limits::default() },
+        max_concurrent_calls: NonZeroUsize::new(7),
+        max_waiting_calls: 0,
+        image_cache_bytes: 1_048_576,
+        telemetry: TelemetryConfig { max_age_days: 8, max_bytes: 1_048_577, max_rows_per_second: 9 },
+        drain_seconds: 0,
+        log: LogConfig { format: LogFormat::Json, level: "picloud_host=debug,warn".to_owned() },
+    };
+    assert_eq!(config, expect);
+}
+
+#[test]
+fn every_variable_reaches_the_configuration() {
+    let env = [
+        ("PICLOUD_ADDRESS", "[::1]:81"),
+        ("PICLOUD_DATA_DIR", "/srv/pi"),
+        ("PICLOUD_DEV", "true"),
+        ("PICLOUD_MAX_CONCURRENT_CALLS", "7"),
+        ("PICLOUD_IMAGE_CACHE_BYTES", "1048576"),
+        ("PICLOUD_TELEMETRY_MAX_AGE_DAYS", "8"),
+        ("PICLOUD_TELEMETRY_MAX_ROWS_PER_SECOND", "9"),
+        ("PICLOUD_LOG_FORMAT", "pretty"),
+        ("PICLOUD_LOG_LEVEL", "debug"),
+    ];
+    let config = resolve(flags(""), &env, None).unwrap();
+    assert_eq!(config.address, "[::1]:81".parse().unwrap());
+    assert_eq!(config.data_dir, PathBuf::from("/srv/pi"));
+    assert!(config.dev);
+    assert_eq!(config.max_concurrent_calls, NonZeroUsize::new(7));
+    assert_eq!(config.image_cache_bytes, 1_048_576);
+    assert_eq!((config.telemetry.max_age_days, config.telemetry.max_rows_per_second), (8, 9));
+    assert_eq!(config.log, LogConfig { format: LogFormat::Pretty, level: "debug".to_owned() });
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    let error = resolve(flags(""), &[], Some("adress = \"127.0.0.1:1\"")).unwrap_err();
+    assert!(error.contains("unknown field `adress`") && error.contains("line 1"), "{error}");
+    let error = resolve(flags(""), &[], Some("[limits]\nfule = 1")).unwrap_err();
+    assert!(error.contains("unknown field `fule`") && error.contains("line 2"), "{error}");
+    let error = resolve(flags("--limit fule=1"), &[], None).unwrap_err();
+    assert!(error.contains("no limit `fule`") && error.contains("deadline_ms"), "{error}");
+}
+
+#[test]
+fn dev_only_listens_on_this_machine() {
+    for address in ["0.0.0.0:80", "192.168.1.4:8080", "[::]:80"] {
+        let error = resolve(flags(&format!("--dev --address {address}")), &[], None).unwrap_err();
+        assert!(error.contains("--dev") && error.contains(address), "{error}");
+        assert!(resolve(flags(&format!("--address {address}")), &[], None).is_ok());
+    }
+    assert!(resolve(flags("--address 0.0.0.0:80"), &[("PICLOUD_DEV", "1")], None).is_err());
+    assert!(resolve(flags("--dev --address [::1]:80"), &[], None).is_ok());
+}
+
+#[test]
+fn values_out_of_range_are_named() {
+    let fails = |line: &str, name: &str| {
+        let error = resolve(flags(line), &[], None).unwrap_err();
+        assert!(error.contains(name), "{line}: {error}");
+    };
+    fails("--limit fuel=0", "limit fuel");
+    fails("--limit fuel=lots", "--limit fuel");
+    fails("--limit fuel", "NAME=VALUE");
+    fails("--max-concurrent-calls 0", "nonzero");
+    fails("--telemetry-max-age-days 0", "telemetry.max_age_days");
+    fails("--drain-seconds 18446744073709551615", "--drain-seconds");
+    fails("--log-format xml", "xml");
+    fails("--log-level picloud=loud", "log.level");
+    fails("--log-level inof", "log.level");
+    fails("--address example.org:80", "example.org:80");
+    let error = resolve(flags(""), &[("PICLOUD_DRAIN_SECONDS", "soon")], None).unwrap_err();
+    assert!(error.contains("PICLOUD_DRAIN_SECONDS is `soon`"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error() {
+    let error = resolve(flags("--config /no/such/file.toml"), &[], None).unwrap_err();
+    assert!(error.starts_with("/no/such/file.toml: "), "{error}");
+    let env = [("PICLOUD_CONFIG", "/no/such/either.toml")];
+    assert!(resolve(flags(""), &env, None).unwrap_err().starts_with("/no/such/either.toml: "));
+}
