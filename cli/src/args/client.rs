@@ -1,0 +1,286 @@
+//! The commands that talk to a server.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// A command that talks to a server.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Upload scripts; each one becomes an HTTP endpoint
+    #[command(after_help = "\
+Examples:
+  picloud deploy hello.rhai                  as the script `hello` of the app `default`
+  picloud deploy examples/ --app shop        every *.rhai in the folder
+  picloud deploy v2/hello.rhai --name hello2 under another name
+
+A script that does not compile changes nothing; the other files are uploaded, and the exit code is 1.")]
+    Deploy(DeployArgs),
+
+    /// Call a script: its answer on standard output, what it cost on standard error
+    #[command(after_help = "\
+Examples:
+  picloud invoke hello
+  picloud invoke orders '/42?full=1' -H 'accept: application/json'
+  picloud invoke orders -d @order.json       POST a file (`-d -` reads standard input)
+  picloud invoke hello -o json | jq .fuel    everything in one document
+
+The exit code is 0 for a status under 400, else 1.")]
+    Invoke(InvokeArgs),
+
+    /// Show what scripts have logged
+    #[command(after_help = "\
+Examples:
+  picloud logs hello --level warn --since 1h
+  picloud logs -f                            follow, until interrupted
+
+With -o json there is one document a line.")]
+    Logs(LogsArgs),
+
+    /// List executions, or show one
+    #[command(after_help = "\
+Examples:
+  picloud executions hello --limit 20
+  picloud executions show 01931e2c-...")]
+    Executions(ExecutionsArgs),
+
+    /// List the scripts of an app
+    Scripts(AppOnly),
+
+    /// Delete a script with all its versions
+    Rm(NameArgs),
+
+    /// List the versions of a script
+    Versions(NameArgs),
+
+    /// Make an older version of a script the active one
+    Rollback(RollbackArgs),
+
+    /// Read and write the keys and values of an app
+    Kv(KvArgs),
+}
+
+/// The app that a command is about.
+#[derive(Debug, Clone, Args)]
+pub struct AppOnly {
+    /// The app
+    #[arg(long, default_value = "default")]
+    pub app: String,
+}
+
+/// `picloud deploy`.
+#[derive(Debug, Clone, Args)]
+pub struct DeployArgs {
+    /// Scripts, and folders whose *.rhai files are all meant
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// The script's name; without it the name of the file, without `.rhai`
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// The app to upload to
+    #[arg(long, default_value = "default")]
+    pub app: String,
+}
+
+/// An HTTP request, as `invoke` and `run` take it.
+#[derive(Debug, Clone, Args)]
+pub struct RequestArgs {
+    /// What follows the script in the URL, with the query
+    #[arg(value_name = "PATH", default_value = "/")]
+    pub path: String,
+
+    /// The method; without it GET, or POST when there is a body
+    #[arg(short = 'X', long)]
+    pub method: Option<String>,
+
+    /// The body: the text itself, `@FILE` for a file, or `-` for standard input
+    #[arg(short, long, value_name = "BODY", allow_hyphen_values = true)]
+    pub data: Option<String>,
+
+    /// A header, as `name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+}
+
+/// `picloud invoke`.
+#[derive(Debug, Clone, Args)]
+pub struct InvokeArgs {
+    /// The script
+    pub name: String,
+
+    /// The request
+    #[command(flatten)]
+    pub request: RequestArgs,
+
+    /// Send the token along, so that the script sees who calls. The script can read it
+    #[arg(long)]
+    pub with_token: bool,
+
+    /// The app of the script
+    #[arg(long, default_value = "default")]
+    pub app: String,
+}
+
+/// `picloud logs`.
+#[derive(Debug, Clone, Args)]
+pub struct LogsArgs {
+    /// Only of this script
+    pub name: Option<String>,
+
+    /// Go on with new lines as they come, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Only lines that are at least this important
+    #[arg(long, value_parser = ["debug", "info", "warn", "error"])]
+    pub level: Option<String>,
+
+    /// Show at most this many of the newest lines
+    #[arg(short = 'n', long, default_value = "100")]
+    pub limit: NonZeroU32,
+
+    /// Only lines from then on: how long ago (30s, 5m, 2h, 7d) or a time (2026-01-31T12:00:00Z)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+
+    /// The app
+    #[arg(long, default_value = "default")]
+    pub app: String,
+}
+
+/// `picloud executions`.
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ExecutionsArgs {
+    /// Only of this script
+    pub name: Option<String>,
+
+    /// Only with this status, such as 500, or 5xx
+    #[arg(long)]
+    pub status: Option<String>,
+
+    /// Only from then on: how long ago (30s, 5m, 2h, 7d) or a time (2026-01-31T12:00:00Z)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+
+    /// Show at most this many, the newest first
+    #[arg(short = 'n', long, default_value = "50")]
+    pub limit: NonZeroU32,
+
+    /// The app
+    #[arg(long, default_value = "default", global = true)]
+    pub app: String,
+
+    /// Show one instead
+    #[command(subcommand)]
+    pub command: Option<ExecutionsCommand>,
+}
+
+/// `picloud executions show`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ExecutionsCommand {
+    /// Show one execution: what it cost, why it failed, what it logged
+    Show {
+        /// The id, as in the header PiCloud-Execution-Id
+        id: String,
+    },
+}
+
+/// A script, for commands that need nothing else.
+#[derive(Debug, Clone, Args)]
+pub struct NameArgs {
+    /// The script
+    pub name: String,
+
+    /// The app of the script
+    #[arg(long, default_value = "default")]
+    pub app: String,
+}
+
+/// `picloud rollback`.
+#[derive(Debug, Clone, Args)]
+pub struct RollbackArgs {
+    /// The script
+    pub name: String,
+
+    /// The number of the version, as `picloud versions` shows it
+    pub version: NonZeroU32,
+
+    /// The app of the script
+    #[arg(long, default_value = "default")]
+    pub app: String,
+}
+
+/// `picloud kv`.
+#[derive(Debug, Clone, Args)]
+pub struct KvArgs {
+    /// The app
+    #[arg(long, default_value = "default", global = true)]
+    pub app: String,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: KvCommand,
+}
+
+/// What to do with keys and values.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KvCommand {
+    /// Print the value of a key
+    Get {
+        /// The key
+        key: String,
+    },
+    /// Set a key
+    #[command(after_help = "\
+Examples:
+  picloud kv set greeting '\"hello\"'          JSON
+  picloud kv set greeting hello --text       text, without the quotes of JSON
+  picloud kv set logo @logo.png --blob       bytes")]
+    Set(KvSet),
+    /// List keys with their values
+    List(KvList),
+    /// Delete a key
+    Rm {
+        /// The key
+        key: String,
+    },
+}
+
+/// `picloud kv set`.
+#[derive(Debug, Clone, Args)]
+pub struct KvSet {
+    /// The key
+    pub key: String,
+
+    /// The value: JSON text, `@FILE` for a file, or `-` for standard input
+    #[arg(allow_hyphen_values = true)]
+    pub value: String,
+
+    /// The value is text, to be stored as a JSON string
+    #[arg(long, conflicts_with = "blob")]
+    pub text: bool,
+
+    /// The value is bytes, to be stored as they are
+    #[arg(long)]
+    pub blob: bool,
+
+    /// Forget the key after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub ttl: Option<u64>,
+}
+
+/// `picloud kv list`.
+#[derive(Debug, Clone, Args)]
+pub struct KvList {
+    /// Only keys that start with this
+    #[arg(default_value = "")]
+    pub prefix: String,
+
+    /// Show at most this many
+    #[arg(short = 'n', long, default_value = "100")]
+    pub limit: NonZeroU32,
+}

@@ -1,0 +1,87 @@
+//! The options of `picloud serve`. What is left out here comes from the environment, the file, or the defaults.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+
+/// What stands below the options.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  picloud serve --dev                                   to try things out on this machine
+  picloud serve --address 0.0.0.0:80 --data-dir /var/lib/picloud
+  picloud serve --config /etc/picloud.toml --limit fuel=10000000
+
+Every option can also be set by a variable PICLOUD_... (PICLOUD_DATA_DIR, PICLOUD_TELEMETRY_MAX_BYTES,
+PICLOUD_LIMITS_FUEL) or in a file:
+
+  address = \"127.0.0.1:8080\"
+  data_dir = \"./data\"
+  [limits]
+  fuel = 100_000_000
+  [telemetry]
+  max_age_days = 30
+  [log]
+  level = \"info\"
+
+Options win over variables, variables over the file, the file over the defaults.";
+
+/// `picloud serve`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "IP:PORT")]
+    pub address: Option<String>,
+
+    /// Where everything is kept; made if it is not there [default: ./data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// For development: no token is needed, and only this machine can connect
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub dev: bool,
+
+    /// Read settings from a TOML file [env: PICLOUD_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Set a limit of every call, such as fuel=10000000 or deadline-ms=2000; may be repeated
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    pub limits: Vec<String>,
+
+    /// Calls that run at the same time [default: as many as memory allows]
+    #[arg(long, value_name = "CALLS")]
+    pub max_concurrent_calls: Option<u64>,
+
+    /// Calls that wait for their turn; more are turned away [default: 1024]
+    #[arg(long, value_name = "CALLS")]
+    pub max_waiting_calls: Option<u64>,
+
+    /// Memory for the images of scripts that are called often [default: 134217728]
+    #[arg(long, value_name = "BYTES")]
+    pub image_cache_bytes: Option<u64>,
+
+    /// Forget executions and logs after this many days [default: 7]
+    #[arg(long, value_name = "DAYS")]
+    pub telemetry_max_age_days: Option<u64>,
+
+    /// Forget the oldest executions and logs when they take more than this [default: 268435456]
+    #[arg(long, value_name = "BYTES")]
+    pub telemetry_max_bytes: Option<u64>,
+
+    /// Record at most this many executions a second; the rest is counted only [default: 2000]
+    #[arg(long, value_name = "ROWS")]
+    pub telemetry_max_rows_per_second: Option<u64>,
+
+    /// How long calls under way may take to finish when the server is told to stop [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub drain_seconds: Option<u64>,
+
+    /// How the server logs: auto, pretty or json [default: auto, which is pretty on a terminal]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// What the server logs: error, warn, info, debug, trace, or directives as picloud_host=debug,info
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}

@@ -1,0 +1,60 @@
+//! The commands that talk to a server, one file for each noun.
+
+pub mod answer;
+pub mod deploy;
+pub mod executions;
+pub mod invoke;
+pub mod kv;
+pub mod logs;
+pub mod request;
+pub mod scripts;
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::args::{ClientCommand, Global};
+use crate::client::{Api, ClientSettings};
+use crate::env::Env;
+use crate::exit::CliError;
+use crate::output::Terminal;
+
+/// Run a command.
+///
+/// # Errors
+///
+/// The settings are wrong, the server cannot be reached, or the command failed.
+pub async fn execute(
+    command: ClientCommand,
+    global: &Global,
+    env: &Env,
+    terminal: &mut Terminal,
+) -> Result<(), CliError> {
+    let settings = ClientSettings::resolve(global, env)?;
+    let api = |app: &str| Api::new(&settings, app);
+    match command {
+        ClientCommand::Deploy(args) => deploy::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Invoke(args) => invoke::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Logs(args) => logs::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Executions(args) => executions::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Scripts(args) => scripts::list(&api(&args.app)?, terminal).await,
+        ClientCommand::Rm(args) => scripts::delete(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Versions(args) => scripts::versions(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Rollback(args) => scripts::rollback(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Kv(args) => kv::run(&args, &api(&args.app)?, terminal).await,
+    }
+}
+
+/// A member of a document as text; empty when it is not there.
+fn text(document: &Value, name: &str) -> String {
+    match document.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A member of a document as a number; 0 when it is not there.
+fn number(document: &Value, name: &str) -> u64 {
+    document.get(name).and_then(Value::as_u64).unwrap_or(0)
+}

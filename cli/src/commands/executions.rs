@@ -1,0 +1,129 @@
+//! `picloud executions`: which calls there were, what they cost, and why they failed.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::logs::line;
+use super::scripts::print;
+use super::{number, text};
+use crate::args::{ExecutionsArgs, ExecutionsCommand};
+use crate::client::Api;
+use crate::exit::CliError;
+use crate::output::diagnostic::Diagnostic;
+use crate::output::table::Table;
+use crate::output::text::{bytes, clean, thousands};
+use crate::output::{Terminal, time};
+
+/// List executions or show one.
+///
+/// # Errors
+///
+/// The arguments are wrong, there is no such execution, or the server cannot be reached.
+pub async fn run(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    match &args.command {
+        Some(ExecutionsCommand::Show { id }) => show(id, api, terminal).await,
+        None => list(args, api, terminal).await,
+    }
+}
+
+async fn list(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let since = args.since.as_deref().map(|text| time::since(text, Timestamp::now())).transpose();
+    let since = since.map_err(|why| CliError::Usage(format!("--since: {why}")))?;
+    let parameters =
+        [("script", args.name.clone()), ("status", args.status.clone()), ("from", since.map(time::rfc3339))];
+    let items = api.list(&api.path(["executions"]), &parameters, Some(args.limit.get() as usize)).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "items": items }));
+    }
+    let mut table = Table::new(&[
+        "STARTED",
+        "SCRIPT",
+        ">VERSION",
+        ">STATUS",
+        ">FUEL",
+        ">MEMORY",
+        ">TIME",
+        "EXECUTION",
+        "ERROR",
+    ]);
+    for item in &items {
+        table.row(vec![
+            time::local_ms(&item["started_at"]),
+            text(item, "script"),
+            text(item, "version"),
+            text(item, "status"),
+            thousands(number(item, "fuel")),
+            bytes(number(item, "memory_bytes")),
+            milliseconds(number(item, "queue_us") + number(item, "sandbox_us") + number(item, "commit_us")),
+            text(item, "id"),
+            text(item, "code"),
+        ]);
+    }
+    print(&table, items.is_empty(), "there are no such executions", terminal)
+}
+
+async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let execution = api.get(api.path(["executions", id])).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&execution);
+    }
+    let us = |name: &str| milliseconds(number(&execution, name));
+    let times = format!("queue {}, sandbox {}, commit {}", us("queue_us"), us("sandbox_us"), us("commit_us"));
+    let request = format!("{} {}", text(&execution, "method"), text(&execution, "path"));
+    let facts = [
+        ("execution", text(&execution, "id")),
+        ("root", text(&execution, "root_id")),
+        ("script", format!("{} version {}", text(&execution, "script"), text(&execution, "version"))),
+        ("started", time::local_ms(&execution["started_at"])),
+        ("trigger", text(&execution, "trigger")),
+        ("request", request.trim().to_owned()),
+        ("request id", text(&execution, "request_id")),
+        ("status", text(&execution, "status")),
+        ("fault", text(&execution, "fault")),
+        ("fuel", thousands(number(&execution, "fuel"))),
+        ("memory", bytes(number(&execution, "memory_bytes"))),
+        ("time", times),
+        ("re-runs", text(&execution, "reruns").trim_matches('0').to_owned()),
+    ];
+    let paint = terminal.out_paint();
+    let shown = facts.iter().filter(|(_, fact)| !fact.is_empty());
+    let mut lines: Vec<String> =
+        shown.map(|(word, fact)| format!("{}  {}", paint.dim(&format!("{word:<10}")), clean(fact))).collect();
+    if execution["code"].is_string() {
+        let diagnostic = Diagnostic {
+            code: text(&execution, "code"),
+            message: text(&execution, "message"),
+            position: serde_json::from_value(execution["position"].clone()).ok(),
+            ..Diagnostic::default()
+        };
+        lines.push(String::new());
+        lines.push(diagnostic.in_file(text(&execution, "script")).render(paint));
+    }
+    let log = execution["log"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !log.is_empty() {
+        lines.push(String::new());
+        lines.extend(log.iter().map(|item| line(item, paint)));
+    }
+    let dropped = number(&execution, "log_dropped");
+    if dropped > 0 {
+        lines.push(format!("({dropped} log lines were over the limit and are lost)"));
+    }
+    terminal.line(&lines.join("\n"))
+}
+
+fn milliseconds(us: u64) -> String {
+    format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
+}
+
+/// An execution as the API gives it.
+#[cfg(test)]
+pub(super) fn example() -> serde_json::Value {
+    json!({
+        "id": "0192-1", "root_id": "0192-1", "trigger_depth": 0, "script": "hello", "version": 3,
+        "trigger": "http", "started_at": "2026-01-31T12:00:00.5Z", "status": 500, "fault": "script",
+        "code": "script-error", "message": "Function not found: foo", "position": {"line": 3, "column": 5},
+        "fuel": 69026, "memory_bytes": 1_310_720, "queue_us": 10, "sandbox_us": 1290, "commit_us": 0, "reruns": 0,
+        "method": "GET", "path": "/default/hello", "request_id": "r-1",
+        "log": [{"at": "2026-01-31T12:00:00.501Z", "level": "info", "message": "hi"}], "log_dropped": 2
+    })
+}

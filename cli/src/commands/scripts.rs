@@ -1,0 +1,106 @@
+//! `picloud scripts`, `rm`, `versions`, `rollback`: what has been deployed.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{number, text};
+use crate::args::{NameArgs, RollbackArgs};
+use crate::client::Api;
+use crate::client::http::Call;
+use crate::exit::CliError;
+use crate::output::Terminal;
+use crate::output::table::Table;
+use crate::output::text::{bytes, clean, thousands};
+use crate::output::time::local;
+
+/// List the scripts of the app.
+///
+/// # Errors
+///
+/// As [`Api::list`].
+pub async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let items = api.list(&api.path(["scripts"]), &[], None).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "items": items }));
+    }
+    let mut table = Table::new(&["NAME", ">VERSION", "UPDATED", ">SOURCE", ">IMAGE", "URL"]);
+    for script in &items {
+        table.row(vec![
+            text(script, "name"),
+            text(script, "version"),
+            local(&script["updated_at"]),
+            bytes(number(script, "source_bytes")),
+            bytes(number(script, "image_bytes")),
+            api.url(&text(script, "url")),
+        ]);
+    }
+    print(&table, items.is_empty(), &format!("the app {} has no scripts", api.app()), terminal)
+}
+
+/// Delete a script.
+///
+/// # Errors
+///
+/// There is none of that name, or the server cannot be reached.
+pub async fn delete(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    api.send(Call::api(Method::DELETE, api.path(["scripts", &args.name]))).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "name": args.name, "result": "deleted" }));
+    }
+    terminal.line(&format!("deleted  {}", clean(&args.name)))
+}
+
+/// List the versions of a script.
+///
+/// # Errors
+///
+/// There is no such script, or the server cannot be reached.
+pub async fn versions(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let items = api.list(&api.path(["scripts", &args.name, "versions"]), &[], None).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "items": items }));
+    }
+    let mut table =
+        Table::new(&[">VERSION", "ACTIVE", "UPLOADED", ">SOURCE", ">IMAGE", ">LOAD FUEL", "HASH"]);
+    for version in &items {
+        table.row(vec![
+            text(version, "number"),
+            if version["active"] == Value::Bool(true) { "active".to_owned() } else { String::new() },
+            local(&version["created_at"]),
+            bytes(number(version, "source_bytes")),
+            bytes(number(version, "image_bytes")),
+            thousands(number(version, "load_fuel")),
+            text(version, "source_hash").chars().take(12).collect(),
+        ]);
+    }
+    print(&table, items.is_empty(), "there are no versions", terminal)
+}
+
+/// Make an older version the active one.
+///
+/// # Errors
+///
+/// There is no such script or version, or the server cannot be reached.
+pub async fn rollback(args: &RollbackArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let version = args.version.to_string();
+    let path = api.path(["scripts", &args.name, "versions", &version, "activate"]);
+    let (_, script) = api.json(Call::api(Method::POST, path)).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&script);
+    }
+    terminal.line(&format!("{}  version {version} is active", clean(&args.name)))
+}
+
+/// Print a table, or say that there is nothing to show.
+pub(super) fn print(
+    table: &Table,
+    empty: bool,
+    nothing: &str,
+    terminal: &mut Terminal,
+) -> Result<(), CliError> {
+    if empty {
+        terminal.note(&clean(nothing));
+        return Ok(());
+    }
+    terminal.line(&table.render(terminal.out_paint()))
+}

@@ -1,0 +1,77 @@
+//! A server on this machine that answers what a test wants, and remembers what it was asked.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// Method, path and query.
+    pub(super) line: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+/// A running server. It stops with the runtime of its test.
+pub(super) struct FakeServer {
+    pub(super) url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl FakeServer {
+    /// Start one that answers with `answer`.
+    pub(super) async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
+        let router = Router::new().fallback(move |request: Request| async move {
+            let (head, body) = request.into_parts();
+            let body = to_bytes(body, usize::MAX).await.unwrap();
+            let seen = Seen {
+                line: format!("{} {}", head.method, head.uri),
+                headers: head.headers,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            };
+            log.lock().unwrap().push(seen.clone());
+            answer(&seen)
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, seen }
+    }
+
+    /// What it was asked, in order.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Method, path and query of each request, in order.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.seen().into_iter().map(|seen| seen.line).collect()
+    }
+}
+
+/// A JSON answer.
+pub(super) fn json(status: u16, value: &Value) -> Response {
+    with_type(status, "application/json", value.to_string())
+}
+
+/// A problem document.
+pub(super) fn problem(status: u16, code: &str, mut members: Value) -> Response {
+    members["status"] = status.into();
+    members["code"] = code.into();
+    members["type"] = format!("/api/v1/errors/{code}").into();
+    with_type(status, "application/problem+json", members.to_string())
+}
+
+/// Any other answer.
+pub(super) fn with_type(status: u16, media_type: &'static str, body: impl Into<Body>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [(http::header::CONTENT_TYPE, media_type)], body.into()).into_response()
+}

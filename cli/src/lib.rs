@@ -1,0 +1,98 @@
+//! The command line: `picloud serve` puts the server together, every other command speaks REST with one.
+//!
+//! In reading order: what can be typed (`args`), how a command ends (`exit`), what it prints (`output`); the
+//! server's configuration (`config`) and the server (`serve`), a script without a server (`run`); the connection to a
+//! server (`client`) and the commands that use it (`commands`).
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub mod args;
+pub mod client;
+pub mod commands;
+pub mod config;
+pub mod env;
+pub mod exit;
+pub mod output;
+pub mod run;
+pub mod serve;
+
+use args::{Args, Command};
+use env::Env;
+use exit::{CliError, Exit};
+use output::{Format, Terminal};
+
+/// The whole process: reads the arguments and the environment, runs the command, tells how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let env = Env::process();
+    let mut terminal = Terminal::process(&env);
+    let exit = match parse(std::env::args_os(), &mut terminal) {
+        Ok(args) => match runtime(&args.command) {
+            Ok(runtime) => runtime.block_on(execute(args, &env, &mut terminal)),
+            Err(error) => terminal.report(&CliError::Failed(format!("cannot start: {error}"))),
+        },
+        Err(exit) => exit,
+    };
+    exit.into()
+}
+
+/// Read the arguments. Help and mistakes are printed here, and end with the exit code that is returned.
+///
+/// # Errors
+///
+/// There is no command to execute: help was asked for, or the arguments are wrong.
+pub fn parse(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal) -> Result<Args, Exit> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let parsed = Args::try_parse_from(&args).map_err(|error| {
+        if !error.use_stderr() {
+            return terminal.help(&error.render()).map_or_else(|error| error.exit(), |()| Exit::Ok);
+        }
+        if wants_json(&args) {
+            terminal.format = Format::Json;
+            let text = error.render().to_string();
+            return terminal.report(&CliError::Usage(text.trim_start_matches("error: ").trim().to_owned()));
+        }
+        terminal.usage(&error.render());
+        Exit::Usage
+    })?;
+    terminal.format = parsed.global.output;
+    Ok(parsed)
+}
+
+/// Run a command and report its error, if it has one.
+pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
+    let result = match args.command {
+        Command::Serve(serve) => serve_command(*serve, env).await,
+        Command::Run(run) => run::run(run, terminal).await,
+        Command::Client(command) => commands::execute(command, &args.global, env, terminal).await,
+    };
+    match result {
+        Ok(()) => Exit::Ok,
+        Err(error) => terminal.report(&error),
+    }
+}
+
+async fn serve_command(args: args::ServeArgs, env: &Env) -> Result<(), CliError> {
+    let config = config::ServeConfig::resolve(&args, env)?;
+    serve::run(config).await.map_err(|error| CliError::Failed(format!("{error:#}")))
+}
+
+/// A server gets a thread for each core, a client command none beside its own.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    match command {
+        Command::Serve(_) | Command::Run(_) => {
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()
+        }
+        Command::Client(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    }
+}
+
+/// Whether arguments that cannot be parsed seem to ask for JSON.
+fn wants_json(args: &[OsString]) -> bool {
+    let flag = |arg: &OsString| arg == "-o" || arg == "--output";
+    args.windows(2).any(|pair| flag(&pair[0]) && pair[1] == "json")
+        || args.iter().any(|arg| arg == "-ojson" || arg == "-o=json" || arg == "--output=json")
+}
