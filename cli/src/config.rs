@@ -86,7 +86,7 @@ impl Default for ServeConfig {
             limits: Limits::default(),
             max_concurrent_calls: None,
             max_waiting_calls: 1024,
-            image_cache_bytes: 128 << 20,
+            image_cache_bytes: 64 << 20,
             telemetry: TelemetryConfig::default(),
             drain_seconds: 30,
             log: LogConfig::default(),

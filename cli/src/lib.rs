@@ -66,7 +66,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal) 
 pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
     let result = match args.command {
         Command::Serve(serve) => serve_command(*serve, env).await,
-        Command::Run(run) => run::run(run, terminal).await,
+        Command::Run(run) => run::run(run, env, terminal).await,
         Command::Client(command) => commands::execute(command, &args.global, env, terminal).await,
     };
     match result {
@@ -77,7 +77,7 @@ pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
 
 async fn serve_command(args: args::ServeArgs, env: &Env) -> Result<(), CliError> {
     let config = config::ServeConfig::resolve(&args, env)?;
-    serve::run(config).await.map_err(|error| CliError::Failed(format!("{error:#}")))
+    serve::run(config, env).await.map_err(|error| CliError::Failed(format!("{error:#}")))
 }
 
 /// A server gets a thread for each core, a client command none beside its own.

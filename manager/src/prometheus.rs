@@ -68,7 +68,8 @@ impl Numbers {
             encode_steps(&mut durations.encode_family(&[("app", &**app)])?, duration_us, 1e-6)?;
         }
 
-        let mut fuel = encoder.encode_descriptor("picloud_call_fuel", "Fuel of a call", None, MetricType::Histogram)?;
+        let mut fuel =
+            encoder.encode_descriptor("picloud_call_fuel", "Fuel of a call", None, MetricType::Histogram)?;
         for AppTotals { app, fuel: steps, .. } in self.totals.apps() {
             encode_steps(&mut fuel.encode_family(&[("app", &**app)])?, steps, 1.0)?;
         }
@@ -79,7 +80,8 @@ impl Numbers {
         let counters = &self.counters;
         counter(encoder, "picloud_executions_kept", "Executions whose record was written", counters.kept)?;
         let help = "Executions without a record, by reason";
-        let mut lost = encoder.encode_descriptor("picloud_executions_not_kept", help, None, MetricType::Counter)?;
+        let mut lost =
+            encoder.encode_descriptor("picloud_executions_not_kept", help, None, MetricType::Counter)?;
         let reasons =
             [("rate", counters.over_rate), ("buffer", counters.over_capacity), ("storage", counters.storage)];
         for (reason, count) in reasons {
@@ -149,14 +151,16 @@ impl Process {
         // Linux counts time for user space in hundredths of a second, on every architecture.
         const TICKS_PER_SECOND: f64 = 100.0;
         // The name of the program comes second and may contain anything, also spaces and brackets.
-        let numbers: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let numbers: Vec<&str> =
+            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
         let number = |field: usize| numbers.get(field - 3).and_then(|text| text.parse::<u64>().ok());
         let kibibytes = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
         };
         #[allow(clippy::cast_precision_loss, reason = "exact for 2^53 hundredths of a second")]
-        let cpu_seconds = number(14).zip(number(15)).map(|(user, system)| (user + system) as f64 / TICKS_PER_SECOND);
+        let cpu_seconds =
+            number(14).zip(number(15)).map(|(user, system)| (user + system) as f64 / TICKS_PER_SECOND);
         Self {
             cpu_seconds,
             threads: number(20),
@@ -170,7 +174,8 @@ impl Process {
         if let Some(cpu) = self.cpu_seconds {
             let seconds = Some(&Unit::Seconds);
             let help = "Processor time in user and system mode";
-            let mut cpu_seconds = encoder.encode_descriptor("process_cpu", help, seconds, MetricType::Counter)?;
+            let mut cpu_seconds =
+                encoder.encode_descriptor("process_cpu", help, seconds, MetricType::Counter)?;
             cpu_seconds.encode_counter::<NoLabelSet, _, u64>(&cpu, None)?;
         }
         let bytes = Some(&Unit::Bytes);
@@ -188,7 +193,6 @@ impl Process {
         Ok(())
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -14,8 +14,9 @@ const FUEL_USED: HeaderName = HeaderName::from_static("picloud-fuel-used");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The answer and its status.
-pub(super) fn respond(request: &ExecRequest, outcome: &Outcome) -> (Response, u16) {
+/// The answer to a call over HTTP, or what it would be for another call.
+#[must_use]
+pub fn respond(request: &ExecRequest, outcome: &Outcome) -> Response {
     let mut response = match &outcome.result {
         Ok(answer) => {
             let mut response = Response::new(Body::from(answer.body.clone()));
@@ -48,8 +49,7 @@ pub(super) fn respond(request: &ExecRequest, outcome: &Outcome) -> (Response, u1
     {
         headers.insert(REQUEST_ID, id);
     }
-    let status = response.status().as_u16();
-    (response, status)
+    response
 }
 
 fn full_path(request: &ExecRequest, below: &str) -> String {

@@ -9,6 +9,8 @@ mod router;
 mod server;
 mod to_the_end;
 
+pub use answer::respond;
+pub use request::BUILT_IN_ROUTE;
 pub use router::{Guard, Router};
 pub use server::{ServerConfig, serve};
 
@@ -65,8 +67,8 @@ impl Ingress {
             let mut outcome = self.executor.execute(request.clone()).await;
             drop(admission);
             outcome.cost.queue_us = queue_us;
-            let (response, status) = answer::respond(&request, &outcome);
-            self.log.record(record(&request, outcome, status, started_ms));
+            let response = respond(&request, &outcome);
+            self.log.record(record(&request, outcome, response.status().as_u16(), started_ms));
             Ok(response)
         });
         response.await.unwrap_or_else(|| Err(Problem::new(Code::Internal)))

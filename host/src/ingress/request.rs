@@ -22,7 +22,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(60);
 const MAX_REQUEST_ID: usize = 128;
 
 /// The route that every script has.
-const BUILT_IN_ROUTE: &str = "/{app}/{script}";
+pub const BUILT_IN_ROUTE: &str = "/{app}/{script}";
 
 /// What a path leads to.
 pub(super) struct Target {

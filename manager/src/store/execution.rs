@@ -210,10 +210,11 @@ pub async fn get(
     app: AppId,
     id: Uuid,
 ) -> Result<Option<(Execution, Vec<LogLine>)>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(format!("select {COLUMNS}, log from execution where app_id = "));
+    let mut query =
+        QueryBuilder::<Sqlite>::new(format!("select {COLUMNS}, log from execution where app_id = "));
     query.push_bind(app.0).push(" and id = ").push_bind(id.as_bytes().to_vec());
     let row = query.build().fetch_optional(&database.read).await.map_err(failed)?;
-    let read = |row: &SqliteRow| Ok((decode(row)?, decode_log(row.try_get("log")?)?));
+    let read = |row: &SqliteRow| -> sqlx::Result<_> { Ok((decode(row)?, decode_log(row.try_get("log")?)?)) };
     row.as_ref().map(read).transpose().map_err(failed)
 }
 
@@ -241,7 +242,9 @@ fn decode(row: &SqliteRow) -> sqlx::Result<Execution> {
         fault: row.try_get("fault")?,
         code: row.try_get("code")?,
         message: row.try_get("message")?,
-        position: place("error_line")?.zip(place("error_column")?).map(|(line, column)| Position { line, column }),
+        position: place("error_line")?
+            .zip(place("error_column")?)
+            .map(|(line, column)| Position { line, column }),
         cost: Cost {
             fuel: number("fuel")?,
             memory_bytes: number("memory_bytes")?,

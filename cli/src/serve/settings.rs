@@ -1,0 +1,42 @@
+//! What the parts of the server make of the configuration.
+
+use picloud_host::budget::Budget;
+use picloud_host::gate::GateConfig;
+use picloud_manager::store::retention::Bounds;
+use picloud_manager::telemetry::{Capacity, Settings};
+
+use super::PATIENCE;
+use crate::config::{ServeConfig, TelemetryConfig};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How much telemetry is kept.
+pub(super) fn telemetry(config: &TelemetryConfig) -> Settings {
+    let defaults = Settings::default();
+    let age_ms = config.max_age_days.saturating_mul(DAY_MS);
+    Settings {
+        capacity: Capacity {
+            records_per_second: u32::try_from(config.max_rows_per_second).unwrap_or(u32::MAX),
+            ..defaults.capacity
+        },
+        bounds: Bounds {
+            file_bytes: config.max_bytes,
+            record_age_ms: age_ms,
+            // Numbers by minute are small and stay longer than the records they sum up.
+            minute_age_ms: age_ms.max(defaults.bounds.minute_age_ms),
+        },
+        ..defaults
+    }
+}
+
+/// How many calls may run and wait.
+pub(super) fn gate(config: &ServeConfig, budget: &Budget) -> GateConfig {
+    let slots = budget.slots as usize;
+    // Loads of scripts need a slot as well.
+    let most = (slots - slots.div_ceil(8)).max(1);
+    GateConfig {
+        concurrent: config.max_concurrent_calls.map_or(most, usize::from).min(most),
+        waiting: config.max_waiting_calls,
+        patience: PATIENCE,
+    }
+}
