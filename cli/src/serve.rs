@@ -115,12 +115,14 @@ impl Server {
             executor: executor.clone(),
             gate: Gate::new(settings::gate(config, &budget)),
             log: telemetry.clone(),
-            clock,
+            clock: clock.clone(),
         });
         let control = api::router(api::State {
             store,
             publisher,
             loader: executor,
+            kv: kv.clone(),
+            clock,
             telemetry: telemetry.clone(),
             limits,
             auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },

@@ -13,6 +13,7 @@ mod finish;
 pub mod guard;
 mod logs;
 mod metrics;
+mod kv;
 mod openapi;
 mod path;
 mod precondition;
@@ -33,6 +34,7 @@ use http::request::Parts;
 use picloud_host::call::AppId;
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
+use picloud_host::ports::{Clock, Kv};
 use picloud_host::problem::{Code, Problem};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -53,7 +55,11 @@ pub struct State {
     pub publisher: Publisher,
     /// Loads a source before it becomes a version.
     pub loader: Arc<dyn Loader>,
-    /// The limits of uploads and of loading.
+    /// Keys and values.
+    pub kv: Arc<dyn Kv>,
+    /// The time by which keys expire.
+    pub clock: Arc<dyn Clock>,
+    /// The limits of uploads, of loading, and of keys and values.
     pub limits: Limits,
     /// Records of executions and what they cost.
     pub telemetry: Arc<Telemetry>,
@@ -82,6 +88,7 @@ fn routes() -> OpenApiRouter<State> {
         .merge(executions::router())
         .merge(logs::router())
         .merge(metrics::router())
+        .merge(kv::router())
         .merge(errors::router())
         .merge(openapi::router())
 }

@@ -38,6 +38,7 @@ pub fn document() -> OpenApi {
         tag("scripts", "Named sources with an address."),
         tag("versions", "Each upload of a script is one."),
         tag("executions", "Records of calls: what they answered, cost and logged."),
+        tag("kv", "Keys and values of an app."),
         tag("meta", "About this API."),
     ]);
     document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);

@@ -1,5 +1,7 @@
 //! What the path of a request names. These extractors validate, so that no handler sees a name that cannot exist.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
@@ -45,6 +47,18 @@ pub(crate) struct VersionPath {
     /// The version's number, from 1.
     #[param(minimum = 1, example = 1)]
     pub(crate) number: u32,
+}
+
+/// The key in a path with `{app}` and `{key}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct KeyPath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+    /// The key, percent-encoded as one segment of the path: `/` is `%2F`.
+    #[param(value_type = String, example = "visits")]
+    pub(crate) key: Arc<str>,
 }
 
 /// Decode the parameters of the path.
@@ -106,5 +120,24 @@ impl FromRequestParts<State> for VersionPath {
         // What is no number is no version either.
         let number = raw.number.parse().map_err(|_| Problem::new(Code::VersionNotFound))?;
         Ok(Self { app: Name::parse(&raw.app)?, name: Name::parse(&raw.name)?, number })
+    }
+}
+
+impl FromRequestParts<State> for KeyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Raw {
+            app: String,
+            key: String,
+        }
+        let raw: Raw = parameters(parts).await?;
+        let limit = state.limits.kv_key_bytes;
+        if raw.key.is_empty() || raw.key.len() as u64 > limit {
+            let detail = format!("The key has {} bytes, but must have 1 to {limit}.", raw.key.len());
+            return Err(Problem::new(Code::KvKeyInvalid).detail(detail));
+        }
+        Ok(Self { app: Name::parse(&raw.app)?, key: raw.key.into() })
     }
 }

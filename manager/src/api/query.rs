@@ -38,9 +38,9 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 pub(crate) struct PageQuery {
     /// How many entries at most. 100 when not given.
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
     /// The `next_cursor` of the page before; the first page without it.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 impl PageQuery {
@@ -103,10 +103,10 @@ pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct List<T> {
     /// The entries, in the order of the list.
-    items: Vec<T>,
+    pub(crate) items: Vec<T>,
     /// Give it as `cursor` to get the next page; null when this page is the last.
     #[schema(required)]
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 impl<T> List<T> {

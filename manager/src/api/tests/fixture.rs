@@ -12,12 +12,15 @@ use picloud_host::active::Active;
 use picloud_host::call::{Failure, Position};
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
+use picloud_host::ports::Clock;
 use picloud_host::problem::Code;
+use picloud_host::sequencer::SequencerOptions;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::api::{Auth, State, router};
 use crate::publish::Publisher;
+use crate::store::kv;
 use crate::store::testing::TestStore;
 use crate::telemetry::tests::Fixture;
 
@@ -79,10 +82,15 @@ impl TestApi {
         let store = test.store.clone();
         let publisher = Publisher::new(store.clone(), active.clone(), limits);
         let telemetry = Fixture::new().await;
+        let clock: Arc<dyn Clock> = test.clock.clone();
+        let options = SequencerOptions { clock: clock.clone(), ..SequencerOptions::default() };
+        let kv = Arc::new(kv::open(test.database.clone(), options).await.unwrap());
         let state = State {
             store,
             publisher,
             loader: loader.clone(),
+            kv,
+            clock,
             limits,
             telemetry: Arc::clone(&telemetry.telemetry),
             auth,

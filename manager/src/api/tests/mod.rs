@@ -6,6 +6,7 @@ mod executions;
 mod fixture;
 mod logs;
 mod metrics;
+mod kv;
 mod reading;
 mod routing;
 mod upload;
