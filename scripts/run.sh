@@ -1,0 +1,35 @@
+#!/bin/sh
+# Starts a server for development, deploys the examples, prints what to try, and stays until it is interrupted.
+set -eu
+
+picloud="${CARGO_TARGET_DIR:-target}/release/picloud"
+address="${ADDRESS:-127.0.0.1:8080}"
+export PICLOUD_SERVER="http://$address"
+
+"$picloud" serve --dev --address "$address" --data-dir "${DATA_DIR:-./data}" &
+server=$!
+trap 'kill "$server" 2>/dev/null; wait "$server"' INT TERM
+
+# The first start compiles the sandbox's code, which takes some seconds.
+tries=0
+until "$picloud" scripts >/dev/null 2>&1; do
+    kill -0 "$server" 2>/dev/null || { wait "$server"; exit 1; }
+    tries=$((tries + 1))
+    [ "$tries" -lt 300 ] || { echo "the server does not answer on $address" >&2; kill "$server"; exit 1; }
+    sleep 0.2
+done
+
+"$picloud" deploy examples
+echo
+echo "Try:"
+for file in examples/*.rhai; do
+    echo "    curl -i $PICLOUD_SERVER/default/$(basename "$file" .rhai)"
+done
+echo
+echo "Upload your own:"
+echo "    echo 'fn handle(req) { \"Hello, \" + req.query.name }' > greet.rhai"
+echo "    $picloud deploy greet.rhai"
+echo "    curl -i '$PICLOUD_SERVER/default/greet?name=you'"
+echo
+echo "Stop with Ctrl-C."
+wait "$server"
