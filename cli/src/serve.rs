@@ -137,9 +137,20 @@ impl Server {
         });
 
         let stop = CancellationToken::new();
-        let server = ServerConfig { drain: Duration::from_secs(config.drain_seconds), ..ServerConfig::default() };
+        let server =
+            ServerConfig { drain: Duration::from_secs(config.drain_seconds), ..ServerConfig::default() };
         let serving = tokio::spawn(ingress::serve(listener, router, server, stop.clone()));
-        Ok(Self { address, new_token, stop, telemetry_stop, serving, telemetry: telemetry_task, kv, database, _data: data })
+        Ok(Self {
+            address,
+            new_token,
+            stop,
+            telemetry_stop,
+            serving,
+            telemetry: telemetry_task,
+            kv,
+            database,
+            _data: data,
+        })
     }
 
     /// Take no more calls, let those under way finish, write everything down.
@@ -192,8 +203,12 @@ fn announce(config: &ServeConfig, server: &Server, env: &Env) {
         return;
     }
     match write_client_file(env, &url, server.new_token.as_deref()) {
-        Ok(WrittenFile::Written(path)) => tracing::info!(path = %path.display(), "the command line uses this server now"),
+        Ok(WrittenFile::Written(path)) => {
+            tracing::info!(path = %path.display(), "the command line uses this server now")
+        }
         Ok(_) => {}
-        Err(error) => tracing::warn!(error = %format!("{error:#}"), "cannot write the settings of the command line"),
+        Err(error) => {
+            tracing::warn!(error = %format!("{error:#}"), "cannot write the settings of the command line")
+        }
     }
 }

@@ -47,7 +47,8 @@ fn plain(value: Dynamic) -> std::result::Result<Response, Failure> {
         })?;
         (200, Some("application/json"), text.into_bytes())
     };
-    let headers = content_type.map(|value| ("content-type".to_owned(), value.to_owned())).into_iter().collect();
+    let headers =
+        content_type.map(|value| ("content-type".to_owned(), value.to_owned())).into_iter().collect();
     Ok(Response { status, headers, body })
 }
 
@@ -75,7 +76,8 @@ fn add_header(answer: &mut Answer, name: &str, value: &Dynamic) -> Result<()> {
         return values.iter().try_for_each(|value| add_header(answer, name, value));
     }
     let text = value.to_string();
-    let name_is_valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    let name_is_valid = !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     let value_is_valid = text.bytes().all(|b| b == b'\t' || (b >= b' ' && b != 127));
     if !name_is_valid || !value_is_valid {
         return refuse(format!("the header {name:?} has a name or a value that is not allowed in HTTP"));
@@ -104,7 +106,9 @@ pub(crate) fn register(engine: &mut Engine) {
         .register_type_with_name::<Answer>("Response")
         .register_fn("response", answer)
         .register_fn("response", |status: i64| answer(status, Dynamic::UNIT))
-        .register_fn("response", |status: i64, body: Dynamic, headers: Map| with_headers(answer(status, body)?, headers))
+        .register_fn("response", |status: i64, body: Dynamic, headers: Map| {
+            with_headers(answer(status, body)?, headers)
+        })
         .register_fn("header", |mut answer: Answer, name: &str, value: Dynamic| -> Result<Answer> {
             add_header(&mut answer, name, &value)?;
             Ok(answer)

@@ -1,8 +1,8 @@
 //! The Rhai engine as scripts get it: the language, its packages, its limits, our modules.
 
 use rhai::packages::{
-    BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage, LogicPackage,
-    MoreStringPackage, Package as _,
+    BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage,
+    LogicPackage, MoreStringPackage, Package as _,
 };
 use rhai::{Engine, OptimizationLevel};
 

@@ -23,15 +23,17 @@ pub(crate) fn of_parse(error: &ParseError) -> Failure {
 /// where the fault lies.
 pub(crate) fn of_eval(error: EvalAltResult) -> Failure {
     match error {
-        EvalAltResult::ErrorInFunctionCall(_, _, inner, outer) | EvalAltResult::ErrorInModule(_, inner, outer) => {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, outer)
+        | EvalAltResult::ErrorInModule(_, inner, outer) => {
             let mut failure = of_eval(*inner);
             failure.position = failure.position.or_else(|| position(outer));
             failure
         }
         EvalAltResult::ErrorRuntime(value, at) => Failure { position: position(at), ..of_thrown(&value) },
-        EvalAltResult::ErrorStackOverflow(at) => {
-            Failure { position: position(at), ..new(FailureKind::Stack, "function calls are nested too deep") }
-        }
+        EvalAltResult::ErrorStackOverflow(at) => Failure {
+            position: position(at),
+            ..new(FailureKind::Stack, "function calls are nested too deep")
+        },
         EvalAltResult::ErrorParsing(kind, at) => of_parse(&ParseError(Box::new(kind), at)),
         mut other => {
             let at = other.take_position();
@@ -48,7 +50,10 @@ fn of_thrown(value: &Dynamic) -> Failure {
     let Some(map) = value.read_lock::<Map>() else {
         return new(FailureKind::Thrown, text(value));
     };
-    let status = map.get("status").and_then(|status| status.as_int().ok()).and_then(|status| u16::try_from(status).ok());
+    let status = map
+        .get("status")
+        .and_then(|status| status.as_int().ok())
+        .and_then(|status| u16::try_from(status).ok());
     let message = map.get("message").map_or_else(|| text(value), text);
     Failure { status, ..new(FailureKind::Thrown, message) }
 }

@@ -84,7 +84,9 @@ impl Script {
         let options = || CallFnOptions::new().eval_ast(false).rewind_scope(false);
         let result = match parameters {
             Some(0) => self.engine.call_fn_with_options(options(), &mut scope, &self.ast, function, ()),
-            Some(_) => self.engine.call_fn_with_options(options(), &mut scope, &self.ast, function, (argument(),)),
+            Some(_) => {
+                self.engine.call_fn_with_options(options(), &mut scope, &self.ast, function, (argument(),))
+            }
             None => {
                 scope.push_constant_dynamic(name, argument());
                 self.engine.eval_ast_with_scope(&mut scope, &self.ast)
@@ -97,7 +99,11 @@ impl Script {
 fn form(ast: &AST) -> Result<Form, Failure> {
     let handle = parameters(ast, HANDLE)?;
     let on_event = parameters(ast, ON_EVENT)?;
-    Ok(if handle.is_some() || on_event.is_some() { Form::Functions { handle, on_event } } else { Form::Whole })
+    Ok(if handle.is_some() || on_event.is_some() {
+        Form::Functions { handle, on_event }
+    } else {
+        Form::Whole
+    })
 }
 
 /// The number of parameters of a handler, if there is one by that name.
@@ -106,10 +112,13 @@ fn parameters(ast: &AST, name: &str) -> Result<Option<usize>, Failure> {
     match (counts.next(), counts.next()) {
         (None, _) => Ok(None),
         (Some(count @ (0 | 1)), None) => Ok(Some(count)),
-        (Some(_), None) => Err(failure::new(FailureKind::Compile, format!("`{name}` must have one parameter or none"))),
-        (Some(_), Some(_)) => {
-            Err(failure::new(FailureKind::Compile, format!("`{name}` is defined more than once, with different parameters")))
+        (Some(_), None) => {
+            Err(failure::new(FailureKind::Compile, format!("`{name}` must have one parameter or none")))
         }
+        (Some(_), Some(_)) => Err(failure::new(
+            FailureKind::Compile,
+            format!("`{name}` is defined more than once, with different parameters"),
+        )),
     }
 }
 

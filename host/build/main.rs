@@ -14,9 +14,10 @@ use crate::toolchain::Toolchain;
 
 fn main() -> Result<()> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
-    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?)
-        .join("..")
-        .canonicalize()?;
+    let root =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?)
+            .join("..")
+            .canonicalize()?;
     for path in ["guest/src", "guest/Cargo.toml", "guest/Cargo.lock", "sdk-wit", "host/build"] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }

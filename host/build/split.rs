@@ -9,8 +9,8 @@ use std::convert::Infallible;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use wasm_encoder::reencode::{Error, Reencode, ReencodeComponent, component_utils, utils};
 use wasm_encoder::{
-    Component, ComponentImportSection, ComponentTypeRef, CoreTypeSection, EntityType, ImportSection, InstanceSection,
-    MemorySection, MemoryType, Module, ModuleArg, ModuleSection, ModuleType,
+    Component, ComponentImportSection, ComponentTypeRef, CoreTypeSection, EntityType, ImportSection,
+    InstanceSection, MemorySection, MemoryType, Module, ModuleArg, ModuleSection, ModuleType,
 };
 use wasmparser::{Instance, Operator, Parser, Payload};
 
@@ -89,7 +89,11 @@ impl Reencode for SplitCore {
         Ok(0)
     }
 
-    fn parse_data(&mut self, _: &mut wasm_encoder::DataSection, data: wasmparser::Data<'_>) -> Result<(), Error> {
+    fn parse_data(
+        &mut self,
+        _: &mut wasm_encoder::DataSection,
+        data: wasmparser::Data<'_>,
+    ) -> Result<(), Error> {
         match data.kind {
             wasmparser::DataKind::Active { memory_index: 0, offset_expr } => {
                 match offset_expr.get_operators_reader().read()? {
@@ -185,7 +189,11 @@ impl ReencodeComponent for SplitComponent {
         component_utils::parse_component_payload(self, component, payload, whole)
     }
 
-    fn parse_instance(&mut self, instances: &mut InstanceSection, instance: Instance<'_>) -> Result<(), Error> {
+    fn parse_instance(
+        &mut self,
+        instances: &mut InstanceSection,
+        instance: Instance<'_>,
+    ) -> Result<(), Error> {
         let Instance::Instantiate { module_index: 0, args } = &instance else {
             return component_utils::parse_instance(self, instances, instance);
         };

@@ -68,8 +68,9 @@ impl Toolchain {
             .output()
             .with_context(|| format!("cannot run {}", rustc.display()))?;
         let libdir = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-        let has_std = std::fs::read_dir(libdir)
-            .is_ok_and(|dir| dir.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libstd-")));
+        let has_std = std::fs::read_dir(libdir).is_ok_and(|dir| {
+            dir.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libstd-"))
+        });
         Ok((output.status.success() && has_std).then_some(Self::Own { cargo, rustc }))
     }
 

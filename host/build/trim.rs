@@ -125,7 +125,11 @@ impl Reencode for Trim {
         utils::parse_code_section(self, code, section)
     }
 
-    fn parse_export(&mut self, exports: &mut ExportSection, export: wasmparser::Export<'_>) -> Result<(), Error> {
+    fn parse_export(
+        &mut self,
+        exports: &mut ExportSection,
+        export: wasmparser::Export<'_>,
+    ) -> Result<(), Error> {
         if export.name == "_initialize" {
             return Ok(());
         }

@@ -36,7 +36,9 @@ impl AotCache {
         let name = format!("{}.cwasm", file_key(engine, wasm));
         match load(dir, &name, engine) {
             Ok(component) => return Ok(component),
-            Err(error) => tracing::info!(reason = %error, "compiling the sandbox's code, which takes a few seconds"),
+            Err(error) => {
+                tracing::info!(reason = %error, "compiling the sandbox's code, which takes a few seconds")
+            }
         }
         let component = compile(engine, wasm)?;
         if let Err(error) = save(dir, &name, &component) {

@@ -131,7 +131,12 @@ fn can_reserve(size: u64) -> bool {
     let Ok(size) = usize::try_from(size) else { return false };
     // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing, and nobody uses it.
     let mapping = unsafe {
-        rustix::mm::mmap_anonymous(std::ptr::null_mut(), size, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
+        rustix::mm::mmap_anonymous(
+            std::ptr::null_mut(),
+            size,
+            ProtFlags::empty(),
+            MapFlags::PRIVATE | MapFlags::NORESERVE,
+        )
     };
     let Ok(address) = mapping else { return false };
     // SAFETY: exactly the mapping made above, which nobody else knows.

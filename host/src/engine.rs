@@ -37,8 +37,13 @@ pub(crate) struct GuestEngine {
 impl GuestEngine {
     /// Make the engine and take the guest's code from the cache, or compile it (seconds) and put it there.
     pub(crate) fn new(budget: &Budget, cache: &AotCache) -> Result<Self> {
-        anyhow::ensure!(!COMPONENT.is_empty(), "this build has no guest: the target wasm32-wasip1 was missing");
-        let engine = wasmtime::Engine::new(&config(budget)).map_err(anyhow::Error::from).context("cannot make the WebAssembly engine")?;
+        anyhow::ensure!(
+            !COMPONENT.is_empty(),
+            "this build has no guest: the target wasm32-wasip1 was missing"
+        );
+        let engine = wasmtime::Engine::new(&config(budget))
+            .map_err(anyhow::Error::from)
+            .context("cannot make the WebAssembly engine")?;
         let component = cache.component(&engine, COMPONENT)?;
         Ok(Self { engine, component })
     }

@@ -135,7 +135,8 @@ impl Executor {
                 tracing::error!(%error, "cannot read the source of a cold script");
                 platform(Code::StorageUnavailable, "the script's source cannot be read")
             })?;
-            let source = source.ok_or_else(|| platform(Code::ScriptNotFound, "the script has just been deleted"))?;
+            let source =
+                source.ok_or_else(|| platform(Code::ScriptNotFound, "the script has just been deleted"))?;
             self.build(&source, limits).await
         };
         self.images.get_or_build(script.source_hash, build).await
@@ -181,7 +182,10 @@ fn too_deep(request: &ExecRequest) -> Failure {
         Payload::Http(_) => "calls",
         Payload::Event(_) => "triggers",
     };
-    platform(Code::DepthExceeded, &format!("more than {} {kind} followed on one another", request.limits.trigger_depth))
+    platform(
+        Code::DepthExceeded,
+        &format!("more than {} {kind} followed on one another", request.limits.trigger_depth),
+    )
 }
 
 fn commit_failed(error: &CommitError) -> Failure {
@@ -192,7 +196,10 @@ fn commit_failed(error: &CommitError) -> Failure {
         ),
         CommitError::Store(error) => {
             tracing::error!(%error, "cannot commit the effects of a call");
-            platform(Code::StorageUnavailable, "the effects of the call could not be stored; nothing was changed")
+            platform(
+                Code::StorageUnavailable,
+                "the effects of the call could not be stored; nothing was changed",
+            )
         }
     }
 }

@@ -153,7 +153,11 @@ impl TryFrom<String> for Code {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|code| code.as_str() == name).ok_or_else(|| format!("no code {name:?}"))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| code.as_str() == name)
+            .ok_or_else(|| format!("no code {name:?}"))
     }
 }
 
@@ -293,7 +297,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        let mut response =
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -324,7 +329,11 @@ mod tests {
     #[test]
     fn every_page_starts_with_its_code() {
         for code in Code::ALL {
-            assert!(code.page().starts_with(&format!("# {}\n", code.as_str())), "docs/errors/{}.md", code.as_str());
+            assert!(
+                code.page().starts_with(&format!("# {}\n", code.as_str())),
+                "docs/errors/{}.md",
+                code.as_str()
+            );
         }
     }
 }

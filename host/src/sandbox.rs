@@ -55,9 +55,8 @@ impl Sandbox {
     pub(crate) async fn load(&self, source: &str, mut state: CallState) -> Result<Image, Failure> {
         state.mode = Mode::Load(Capture::Allowed);
         let limits = state.limits;
-        let run = self
-            .run(&self.blank, state, async |script, store| script.call_load(store, source).await)
-            .await;
+        let run =
+            self.run(&self.blank, state, async |script, store| script.call_load(store, source).await).await;
         let loaded = run.result.map_err(at_upload)?;
         let Mode::Load(Capture::Done { offset, memory }) = run.state.mode else {
             return Err(platform("the guest loaded a script without handing over its memory"));
@@ -79,7 +78,8 @@ impl Sandbox {
 
     /// Run one call in a fresh sandbox. An event's handler gives no answer.
     pub(crate) async fn call(&self, image: &Image, state: CallState) -> Run<Option<outcome::Response>> {
-        let for_event = state.request.as_ref().is_some_and(|request| matches!(request.payload, Payload::Event(_)));
+        let for_event =
+            state.request.as_ref().is_some_and(|request| matches!(request.payload, Payload::Event(_)));
         self.run(&image.pre, state, async |script, store| {
             if for_event {
                 Ok(script.call_on_event(store).await?.map(|()| None))
@@ -137,7 +137,11 @@ impl Sandbox {
 }
 
 /// The guest's component with `image` as its memory, ready to be instantiated.
-fn pre_instance(guest: &GuestEngine, linker: &Linker<CallState>, image: &[u8]) -> Result<ScriptPre<CallState>> {
+fn pre_instance(
+    guest: &GuestEngine,
+    linker: &Linker<CallState>,
+    image: &[u8],
+) -> Result<ScriptPre<CallState>> {
     let module = Module::new(&guest.engine, image)?;
     let mut linker = linker.clone();
     linker.root().module("image", &module)?;
@@ -148,7 +152,9 @@ fn pre_instance(guest: &GuestEngine, linker: &Linker<CallState>, image: &[u8]) -
 fn at_upload(failure: Failure) -> Failure {
     let code = match failure.code {
         Code::ScriptError | Code::ScriptThrew => Code::TopLevelFailed,
-        Code::FuelExhausted | Code::MemoryExhausted | Code::DeadlineExceeded | Code::StackExhausted => Code::TopLevelLimit,
+        Code::FuelExhausted | Code::MemoryExhausted | Code::DeadlineExceeded | Code::StackExhausted => {
+            Code::TopLevelLimit
+        }
         other => other,
     };
     Failure { code, status: None, ..failure }

@@ -25,13 +25,17 @@ impl DataDir {
                 std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&absolute)?;
             }
             let dir = Dir::open_ambient_dir(&absolute, ambient_authority())?;
-            let lock = dir.open_with("lock", OpenOptions::new().write(true).create(true).mode(0o600))?.into_std();
+            let lock =
+                dir.open_with("lock", OpenOptions::new().write(true).create(true).mode(0o600))?.into_std();
             anyhow::Ok((dir, absolute, lock))
         };
-        let (dir, absolute, lock) = open().with_context(|| format!("cannot use the data directory {}", path.display()))?;
+        let (dir, absolute, lock) =
+            open().with_context(|| format!("cannot use the data directory {}", path.display()))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { dir, absolute, _lock: lock }),
-            Err(std::fs::TryLockError::WouldBlock) => bail!("another server uses the data directory {}", path.display()),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                bail!("another server uses the data directory {}", path.display())
+            }
             Err(std::fs::TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock the data directory {}", path.display()))
             }
@@ -47,7 +51,9 @@ impl DataDir {
     pub(super) fn cache(&self) -> Result<Dir> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        self.dir.create_dir_with("cache", &builder).context("cannot make the folder `cache` in the data directory")?;
+        self.dir
+            .create_dir_with("cache", &builder)
+            .context("cannot make the folder `cache` in the data directory")?;
         Ok(self.dir.open_dir("cache")?)
     }
 }

@@ -9,7 +9,8 @@ use crate::config::{LogConfig, LogFormat};
 
 /// Write events of this level and above to standard error, from now on.
 pub(super) fn start(config: &LogConfig) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.level).with_context(|| format!("log level {:?}", config.level))?;
+    let filter =
+        EnvFilter::try_new(&config.level).with_context(|| format!("log level {:?}", config.level))?;
     let pretty = match config.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Pretty => true,

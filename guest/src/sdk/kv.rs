@@ -31,7 +31,15 @@ pub(crate) fn register(engine: &mut Engine) {
     module.set_native_fn("list", |prefix: &str| list(prefix, DEFAULT_LIMIT, None));
     module.set_native_fn("list", |prefix: &str, limit: i64| list(prefix, limit, None));
     module.set_native_fn("list", |prefix: &str, limit: i64, cursor: Dynamic| {
-        let cursor = if cursor.is_unit() { None } else { Some(cursor.into_immutable_string().map_err(|kind| error(format!("kv: a cursor must be a string, not {kind}")))?) };
+        let cursor = if cursor.is_unit() {
+            None
+        } else {
+            Some(
+                cursor
+                    .into_immutable_string()
+                    .map_err(|kind| error(format!("kv: a cursor must be a string, not {kind}")))?,
+            )
+        };
         list(prefix, limit, cursor)
     });
     engine.register_static_module("kv", module.into());
@@ -44,7 +52,9 @@ fn get(key: &str, default: Dynamic) -> Result<Dynamic> {
 fn get_many(keys: &Array) -> Result<Array> {
     let keys = keys
         .iter()
-        .map(|key| key.clone().into_string().map_err(|kind| error(format!("kv: a key must be a string, not {kind}"))))
+        .map(|key| {
+            key.clone().into_string().map_err(|kind| error(format!("kv: a key must be a string, not {kind}")))
+        })
         .collect::<Result<Vec<_>>>()?;
     let values = kv::get_many(&keys).map_err(explain)?;
     values.into_iter().map(|value| value.map_or(Ok(Dynamic::UNIT), from_value)).collect()
@@ -55,8 +65,10 @@ fn set(key: &str, value: &Dynamic, ttl_ms: Option<i64>) -> Result<()> {
 }
 
 fn set_many(entries: &Map, ttl_ms: Option<i64>) -> Result<()> {
-    let entries =
-        entries.iter().map(|(key, value)| Ok((key.to_string(), to_value(value)?))).collect::<Result<Vec<_>>>()?;
+    let entries = entries
+        .iter()
+        .map(|(key, value)| Ok((key.to_string(), to_value(value)?)))
+        .collect::<Result<Vec<_>>>()?;
     kv::set_many(&entries, ttl(ttl_ms)?).map_err(explain)
 }
 
@@ -84,19 +96,24 @@ fn list(prefix: &str, limit: i64, cursor: Option<ImmutableString>) -> Result<Map
 }
 
 fn ttl(ms: Option<i64>) -> Result<Option<u64>> {
-    ms.map(|ms| u64::try_from(ms).ok().filter(|ms| *ms > 0).ok_or_else(|| explain(Error::TtlInvalid))).transpose()
+    ms.map(|ms| u64::try_from(ms).ok().filter(|ms| *ms > 0).ok_or_else(|| explain(Error::TtlInvalid)))
+        .transpose()
 }
 
 fn to_value(value: &Dynamic) -> Result<Value> {
     if let Some(blob) = value.read_lock::<rhai::Blob>() {
         return Ok(Value::Blob(blob.clone()));
     }
-    json::to_text(value).map(Value::Json).map_err(|reason| error(format!("kv: the value cannot be stored: {reason}")))
+    json::to_text(value)
+        .map(Value::Json)
+        .map_err(|reason| error(format!("kv: the value cannot be stored: {reason}")))
 }
 
 fn from_value(value: Value) -> Result<Dynamic> {
     match value {
-        Value::Json(text) => json::from_text(&text).map_err(|reason| error(format!("kv: the value cannot be read: {reason}"))),
+        Value::Json(text) => {
+            json::from_text(&text).map_err(|reason| error(format!("kv: the value cannot be read: {reason}")))
+        }
         Value::Blob(bytes) => Ok(Dynamic::from_blob(bytes)),
     }
 }

@@ -23,7 +23,10 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_static_module("log", module.into());
     engine.on_print(|message| log::write(Level::Info, message));
     engine.on_debug(|message, _, position| {
-        log::write(Level::Debug, &if position.is_none() { message.to_owned() } else { format!("{position}: {message}") });
+        log::write(
+            Level::Debug,
+            &if position.is_none() { message.to_owned() } else { format!("{position}: {message}") },
+        );
     });
 }
 

@@ -43,7 +43,8 @@ impl Request {
         if let Some(value) = self.json.get() {
             return Ok(value.clone());
         }
-        let text = std::str::from_utf8(self.raw_body()).map_err(|_| error("the body is not UTF-8, so it is not JSON"))?;
+        let text = std::str::from_utf8(self.raw_body())
+            .map_err(|_| error("the body is not UTF-8, so it is not JSON"))?;
         let value = json::from_text(text).map_err(|reason| error(format!("req.json: {reason}")))?;
         Ok(self.json.get_or_init(|| value).clone())
     }
@@ -54,7 +55,9 @@ impl Request {
     }
 
     fn params(&self) -> Dynamic {
-        let fetch = || request::params().into_iter().map(|(name, value)| (name.into(), value.into())).collect::<Map>();
+        let fetch = || {
+            request::params().into_iter().map(|(name, value)| (name.into(), value.into())).collect::<Map>()
+        };
         self.params.get_or_init(|| fetch().into()).clone()
     }
 

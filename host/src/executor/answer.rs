@@ -57,7 +57,9 @@ pub(super) fn check(response: Option<Response>, limits: &Limits) -> Result<Answe
 fn headers(pairs: Vec<(String, String)>) -> Result<HeaderMap, Failure> {
     let bytes = pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     if pairs.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
-        return Err(invalid(format!("an answer may have {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes in all")));
+        return Err(invalid(format!(
+            "an answer may have {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes in all"
+        )));
     }
     let mut map = HeaderMap::with_capacity(pairs.len() + 4);
     for (name, value) in pairs {
@@ -86,8 +88,10 @@ mod tests {
 
     #[test]
     fn headers_of_the_server_are_left_out() {
-        let answer =
-            check(response(&[("Content-Length", "9"), ("picloud-fuel-used", "0"), ("x-a", "1")]), &Limits::default());
+        let answer = check(
+            response(&[("Content-Length", "9"), ("picloud-fuel-used", "0"), ("x-a", "1")]),
+            &Limits::default(),
+        );
         assert_eq!(answer.unwrap().headers.keys().collect::<Vec<_>>(), ["x-a"]);
     }
 

@@ -30,7 +30,11 @@ impl ImageCache {
 
     /// The image of a source, built with `build` if it is not here. Concurrent callers share one build; a failed build is
     /// not kept.
-    pub(crate) async fn get_or_build<F>(&self, hash: SourceHash, build: impl FnOnce() -> F) -> Result<Arc<Image>, Failure>
+    pub(crate) async fn get_or_build<F>(
+        &self,
+        hash: SourceHash,
+        build: impl FnOnce() -> F,
+    ) -> Result<Arc<Image>, Failure>
     where
         F: Future<Output = Result<Image, Failure>>,
     {

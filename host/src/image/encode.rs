@@ -1,8 +1,6 @@
 //! Encodes captured memory as a core module that is nothing but a memory with data.
 
-use wasm_encoder::{
-    ConstExpr, DataSection, ExportKind, ExportSection, MemorySection, MemoryType, Module,
-};
+use wasm_encoder::{ConstExpr, DataSection, ExportKind, ExportSection, MemorySection, MemoryType, Module};
 
 /// Size of a page of WebAssembly memory, in bytes.
 const WASM_PAGE: usize = 65536;

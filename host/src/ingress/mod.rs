@@ -47,13 +47,21 @@ pub struct Ingress {
 
 impl Ingress {
     /// Answer a request for a script.
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: std::net::SocketAddr) -> Response<Body> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: std::net::SocketAddr,
+    ) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let result = self.call(request, peer).await;
         result.unwrap_or_else(|problem| problem.instance(path).into_response())
     }
 
-    async fn call(self: Arc<Self>, request: Request<Incoming>, peer: std::net::SocketAddr) -> Result<Response, Problem> {
+    async fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: std::net::SocketAddr,
+    ) -> Result<Response, Problem> {
         let Target { script, limits, rest } = request::target(&self.active.current(), request.uri().path())?;
         let request = request::to_call(request, rest, script, limits, peer.ip()).await?;
         // Once it has started a call runs to its end, even if the caller leaves: a commit cannot be called back, and
@@ -99,7 +107,9 @@ fn failure_status(failure: &Failure) -> u16 {
 
 fn record(request: &ExecRequest, outcome: Outcome, status: u16, started_ms: u64) -> ExecutionRecord {
     let (http, request_id) = match &request.payload {
-        Payload::Http(call) => (Some((call.method.clone(), call.path.clone())), Some(call.request_id.clone())),
+        Payload::Http(call) => {
+            (Some((call.method.clone(), call.path.clone())), Some(call.request_id.clone()))
+        }
         Payload::Event(_) => (None, None),
     };
     let Outcome { result, cost, log, log_dropped } = outcome;

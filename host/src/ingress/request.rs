@@ -85,7 +85,8 @@ async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let too_large = || Problem::new(Code::BodyTooLarge).detail(format!("a body may have at most {limit} bytes"));
+    let too_large =
+        || Problem::new(Code::BodyTooLarge).detail(format!("a body may have at most {limit} bytes"));
     if body.size_hint().lower() > limit {
         return Err(too_large());
     }
@@ -94,7 +95,8 @@ async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Problem::new(Code::BodyIncomplete)),
-        Err(_) => Err(Problem::new(Code::BodyTimeout).detail(format!("it took more than {} s", BODY_PATIENCE.as_secs()))),
+        Err(_) => Err(Problem::new(Code::BodyTimeout)
+            .detail(format!("it took more than {} s", BODY_PATIENCE.as_secs()))),
     }
 }
 

@@ -33,7 +33,12 @@ impl Default for ServerConfig {
 }
 
 /// Serve until `stop` is cancelled and what was under way has finished or the drain is over.
-pub async fn serve(listener: TcpListener, router: Arc<Router>, config: ServerConfig, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Arc<Router>,
+    config: ServerConfig,
+    stop: CancellationToken,
+) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(config.connections));
     router.ready.store(true, Ordering::Relaxed);
@@ -63,7 +68,10 @@ pub async fn serve(listener: TcpListener, router: Arc<Router>, config: ServerCon
     }
     router.ready.store(false, Ordering::Relaxed);
     drop(listener);
-    tracing::info!(connections = graceful.count(), "stopping: no new connections, waiting for calls under way");
+    tracing::info!(
+        connections = graceful.count(),
+        "stopping: no new connections, waiting for calls under way"
+    );
     if tokio::time::timeout(config.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("stopping although calls are under way: the drain is over");
     }

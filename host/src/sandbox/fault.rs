@@ -82,7 +82,10 @@ pub(crate) fn of_trap(error: &wasmtime::Error, state: &CallState) -> Failure {
 
 /// A size that no memory could hold makes Rust's collections panic before they ask for it.
 fn panicked_for_memory(state: &CallState) -> bool {
-    state.panic.as_ref().is_some_and(|message| message.contains("capacity overflow") || message.contains("allocation"))
+    state
+        .panic
+        .as_ref()
+        .is_some_and(|message| message.contains("capacity overflow") || message.contains("allocation"))
 }
 
 /// The call took longer than it may.

@@ -98,7 +98,12 @@ impl Host for CallState {
         Ok(Ok(after))
     }
 
-    async fn compare_and_swap(&mut self, key: String, expected: Option<Value>, new: Option<Value>) -> Answer<bool> {
+    async fn compare_and_swap(
+        &mut self,
+        key: String,
+        expected: Option<Value>,
+        new: Option<Value>,
+    ) -> Answer<bool> {
         check!(self.kv.operations(1));
         let key = check!(self.kv.key(&key));
         let now = self.clock.now_ms();
@@ -118,7 +123,8 @@ impl Host for CallState {
         }
         let now = self.clock.now_ms();
         let limit = limit.clamp(1, MAX_PAGE) as usize;
-        let (entries, cursor) = check!(self.kv.list(&prefix.into(), cursor.map(Arc::from), limit, now).await?);
+        let (entries, cursor) =
+            check!(self.kv.list(&prefix.into(), cursor.map(Arc::from), limit, now).await?);
         let entries = entries.into_iter().map(|(key, value)| (key.to_string(), to_wit(value))).collect();
         Ok(Ok(Page { entries, cursor: cursor.map(|cursor| cursor.to_string()) }))
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 
 /// What a power cut may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +55,12 @@ impl Database {
         };
         let open = || async {
             // No idle timeout and no lifetime: either would wake an idle process up.
-            let pool = || SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+            let pool =
+                || SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).test_before_acquire(false);
             let write = pool().max_connections(1).connect_with(options.clone().auto_vacuum(vacuum)).await?;
             migrator.run(&write).await?;
-            let read = pool().max_connections(4).min_connections(1).connect_with(options.read_only(true)).await?;
+            let read =
+                pool().max_connections(4).min_connections(1).connect_with(options.read_only(true)).await?;
             anyhow::Ok(Self { read, write })
         };
         open().await.with_context(|| format!("cannot open the database {}", path.display()))

@@ -90,10 +90,11 @@ impl Distribution {
     /// still right.
     #[must_use]
     pub fn decode(serialised: &[u8], sum: u64, max: u64) -> Self {
-        let histogram = Deserializer::new().deserialize::<u64, _>(&mut &*serialised).ok().map(|mut histogram| {
-            histogram.auto(true);
-            histogram
-        });
+        let histogram =
+            Deserializer::new().deserialize::<u64, _>(&mut &*serialised).ok().map(|mut histogram| {
+                histogram.auto(true);
+                histogram
+            });
         Self { histogram, sum, max }
     }
 
@@ -155,7 +156,8 @@ impl Distribution {
     /// The percentiles. No percentile is above the largest value, so that a cost that never varies shows as it is.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let at = |quantile| self.histogram.as_ref().map_or(0, |h| h.value_at_quantile(quantile)).min(self.max);
+        let at =
+            |quantile| self.histogram.as_ref().map_or(0, |h| h.value_at_quantile(quantile)).min(self.max);
         Summary { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: self.max, sum: self.sum }
     }
 }
@@ -180,7 +182,9 @@ mod tests {
     fn steps_are_those_of_the_histogram() {
         let mut histogram = Histogram::<u64>::new(SIGNIFICANT_DIGITS).unwrap();
         histogram.record(LARGEST).unwrap();
-        for value in (0..600).chain((8..60).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 77, 3 << (bit - 1)])) {
+        for value in (0..600)
+            .chain((8..60).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 77, 3 << (bit - 1)]))
+        {
             assert_eq!(lowest_of_step(value), histogram.lowest_equivalent(value), "{value}");
         }
     }

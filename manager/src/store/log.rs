@@ -150,7 +150,8 @@ fn lines_of(row: &SqliteRow) -> sqlx::Result<Vec<Line>> {
         Uuid::from_slice(row.try_get("id")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
     let script: String = row.try_get("script")?;
     let version: u32 = row.try_get("version")?;
-    let line = |line, code, position| Line { execution_id, script: script.clone(), version, line, code, position };
+    let line =
+        |line, code, position| Line { execution_id, script: script.clone(), version, line, code, position };
     let mut lines: Vec<Line> =
         decode_log(row.try_get("log")?)?.into_iter().map(|logged| line(logged, None, None)).collect();
     if row.try_get::<Option<&str>, _>("fault")?.is_some() {

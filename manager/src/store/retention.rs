@@ -112,7 +112,9 @@ pub async fn count_minutes(connection: &mut SqliteConnection) -> sqlx::Result<u6
 pub async fn forget_app(database: &Database, app: AppId) -> Result<(), StoreError> {
     let delete = async {
         let mut transaction = database.write.begin().await?;
-        for sql in ["delete from execution where app_id = $1", "delete from execution_minute where app_id = $1"] {
+        for sql in
+            ["delete from execution where app_id = $1", "delete from execution_minute where app_id = $1"]
+        {
             sqlx::query(sql).bind(app.0).execute(&mut *transaction).await?;
         }
         transaction.commit().await

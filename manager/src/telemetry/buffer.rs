@@ -55,7 +55,11 @@ impl Buffer {
     /// # Errors
     ///
     /// Gives back the record that is not kept, so that it can be dropped when no lock is held.
-    pub(super) fn push(&mut self, record: ExecutionRecord, now: Instant) -> Result<(), (ExecutionRecord, Refusal)> {
+    pub(super) fn push(
+        &mut self,
+        record: ExecutionRecord,
+        now: Instant,
+    ) -> Result<(), (ExecutionRecord, Refusal)> {
         let failed = record.error.as_ref().is_some_and(|error| error.fault.is_some());
         // What successful calls must leave free.
         let leave = |capacity: usize| if failed { 0 } else { capacity / RESERVE };

@@ -172,7 +172,9 @@ impl Telemetry {
     ///
     /// It could not be opened at start.
     pub fn database(&self) -> Result<&Database, StoreError> {
-        self.database.as_ref().ok_or_else(|| StoreError("the telemetry database could not be opened".to_owned()))
+        self.database
+            .as_ref()
+            .ok_or_else(|| StoreError("the telemetry database could not be opened".to_owned()))
     }
 
     /// Wait until everything recorded before is written, so that a reader finds it. Gives up after a few seconds:

@@ -82,7 +82,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     const CORRUPT: u32 = 11;
     const NOT_A_DATABASE: u32 = 26;
-    let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    let code =
+        error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
     // The lowest byte of an extended code is the primary one.
     code.is_some_and(|code| matches!(code & 0xff, CORRUPT | NOT_A_DATABASE))
 }
@@ -91,7 +92,8 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
 fn is_damage_of_any_kind(error: &(dyn std::error::Error + 'static)) -> bool {
     let migrate = |error: &MigrateError| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            is_damage(error) || error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("1"))
+            is_damage(error)
+                || error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("1"))
         }
         MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => true,
         _ => false,
@@ -115,11 +117,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("telemetry.db");
         for _ in 0..2 {
-            std::fs::write(&path, b"this is no database, and it is long enough to look at".repeat(100)).unwrap();
+            std::fs::write(&path, b"this is no database, and it is long enough to look at".repeat(100))
+                .unwrap();
             let opened = open(&path).await.unwrap();
             assert_eq!(executions(&opened).await, 0);
             opened.database.close().await;
-            assert!(std::fs::read(folder.path().join("telemetry.db.damaged")).unwrap().starts_with(b"this is no"));
+            assert!(
+                std::fs::read(folder.path().join("telemetry.db.damaged")).unwrap().starts_with(b"this is no")
+            );
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "only the last one is kept");
     }
@@ -129,7 +134,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("telemetry.db");
         let opened = open(&path).await.unwrap();
-        sqlx::query("update _sqlx_migrations set version = 999").execute(&opened.database.write).await.unwrap();
+        sqlx::query("update _sqlx_migrations set version = 999")
+            .execute(&opened.database.write)
+            .await
+            .unwrap();
         opened.database.close().await;
         assert_eq!(executions(&open(&path).await.unwrap()).await, 0);
         assert!(folder.path().join("telemetry.db.damaged").exists());

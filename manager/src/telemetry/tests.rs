@@ -212,7 +212,8 @@ async fn the_file_stays_within_its_size_and_keeps_the_newest() {
     let fixture = Fixture::with(settings).await;
     for round in 0..20 {
         for number in 0..1000 {
-            let mut record = if number % 10 == 0 { logged(&[(0, LogLevel::Info, &"x".repeat(2000))]) } else { failed() };
+            let mut record =
+                if number % 10 == 0 { logged(&[(0, LogLevel::Info, &"x".repeat(2000))]) } else { failed() };
             record.request_id = Some(format!("{round}-{number}"));
             fixture.telemetry.record(record);
         }

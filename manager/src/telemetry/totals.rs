@@ -16,8 +16,8 @@ const APPS: usize = 50;
 
 /// Bounds of the steps of durations, in microseconds.
 const DURATION_STEPS_US: [u64; 17] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000,
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000,
 ];
 
 /// Bounds of the steps of fuel.
@@ -120,7 +120,11 @@ impl Totals {
         let key = if self.scripts.len() < SCRIPTS { key } else { (key.0, Arc::from("other")) };
         let next = self.scripts.len();
         let script = *self.script_index.entry(key).or_insert_with_key(|(app, script)| {
-            self.scripts.push(ScriptTotals { app: Arc::clone(app), script: Arc::clone(script), calls: Vec::new() });
+            self.scripts.push(ScriptTotals {
+                app: Arc::clone(app),
+                script: Arc::clone(script),
+                calls: Vec::new(),
+            });
             next
         });
         Place { script, app }
@@ -194,9 +198,10 @@ mod tests {
     fn every_value_is_in_one_step() {
         let mut totals = Totals::default();
         for mut record in [succeeded(), failed(), succeeded(), succeeded()] {
-            record.cost.fuel = [0, 10_000, 10_001, u64::MAX][totals.apps().first().map_or(0, |app| {
-                app.fuel.iter().map(|(_, count)| count as usize).sum()
-            })];
+            record.cost.fuel = [0, 10_000, 10_001, u64::MAX][totals
+                .apps()
+                .first()
+                .map_or(0, |app| app.fuel.iter().map(|(_, count)| count as usize).sum())];
             let place = totals.place(&record);
             totals.record(place, &record);
         }

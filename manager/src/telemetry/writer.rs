@@ -110,12 +110,10 @@ impl Writer {
         let (records, rollups) = {
             let mut state = self.telemetry.lock();
             state.writer = if last { WriterState::Gone } else { WriterState::Asleep };
-            let due = state.rollups.since().is_some_and(|since| since.elapsed() >= self.settings.gather_minutes);
-            let rollups = if minutes || due {
-                std::mem::take(&mut state.rollups)
-            } else {
-                Rollups::default()
-            };
+            let due =
+                state.rollups.since().is_some_and(|since| since.elapsed() >= self.settings.gather_minutes);
+            let rollups =
+                if minutes || due { std::mem::take(&mut state.rollups) } else { Rollups::default() };
             state.writing_rollups = rollups.since().is_some();
             (state.buffer.take(), rollups)
         };
@@ -192,7 +190,10 @@ impl Writer {
         }
     }
 
-    async fn write_minutes(&mut self, chunk: &[(minute::MinuteKey, minute::MinuteSamples)]) -> sqlx::Result<()> {
+    async fn write_minutes(
+        &mut self,
+        chunk: &[(minute::MinuteKey, minute::MinuteSamples)],
+    ) -> sqlx::Result<()> {
         let mut connection = self.opened.database.write.acquire().await?;
         let mut transaction = connection.begin().await?;
         let mut new = 0;

@@ -60,7 +60,11 @@ impl KvSession {
         Some(Transaction {
             app: self.app,
             snapshot: self.snapshot.unwrap_or_else(|| self.kv.begin()),
-            reads: self.reads.into_iter().map(|(key, entry)| (key, entry.map_or(0, |entry| entry.version))).collect(),
+            reads: self
+                .reads
+                .into_iter()
+                .map(|(key, entry)| (key, entry.map_or(0, |entry| entry.version)))
+                .collect(),
             ranges: self.ranges,
             writes: self.writes.into_iter().collect(),
         })
@@ -176,7 +180,12 @@ impl KvSession {
     }
 
     /// A full page: what was read reaches to its last key, and the next page starts there.
-    fn page_ends(&mut self, prefix: &Arc<str>, after: Option<Arc<str>>, listed: Vec<(Arc<str>, KvValue)>) -> Listing {
+    fn page_ends(
+        &mut self,
+        prefix: &Arc<str>,
+        after: Option<Arc<str>>,
+        listed: Vec<(Arc<str>, KvValue)>,
+    ) -> Listing {
         let last = listed.last().map(|(key, _)| key.clone());
         self.ranges.push(KeyRange { prefix: prefix.clone(), after, until: last.clone() });
         (listed, last)

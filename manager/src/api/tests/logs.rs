@@ -73,7 +73,8 @@ async fn reading_on_misses_nothing_and_repeats_nothing() {
     for round in 0..12 {
         // Later executions started earlier: the order of recording counts, not that of ids.
         let texts: Vec<String> = (0..5).map(|line| format!("{round}-{line}")).collect();
-        let lines: Vec<_> = texts.iter().enumerate().map(|(at, text)| (at as u64, Info, text.as_str())).collect();
+        let lines: Vec<_> =
+            texts.iter().enumerate().map(|(at, text)| (at as u64, Info, text.as_str())).collect();
         let mut record = logged(&lines);
         let mut id = *record.execution_id.as_bytes();
         id[0] = 100 - round;

@@ -30,7 +30,10 @@ async fn calls_count_by_minute_by_version_and_in_total() {
     assert_eq!(metrics["from"], "2026-01-31T12:00:00Z", "rounded to whole minutes");
     assert_eq!(metrics["to"], "2026-01-31T12:02:00Z");
     let total = &metrics["total"];
-    assert_eq!((&total["calls"], &total["faults"]), (&100.into(), &json!({"script": 10, "limit": 0, "platform": 0})));
+    assert_eq!(
+        (&total["calls"], &total["faults"]),
+        (&100.into(), &json!({"script": 10, "limit": 0, "platform": 0}))
+    );
     let fuel = json!({"p50": 12345, "p95": 12345, "p99": 12345, "max": 12345, "mean": 12345});
     assert_eq!(total["fuel"], fuel);
     let duration = &total["duration_us"];
@@ -48,7 +51,8 @@ async fn calls_count_by_minute_by_version_and_in_total() {
 
     let metrics = api.get(&format!("{METRICS}?{range}&step_minutes=5")).await.json();
     assert_eq!(counts(&metrics["minutes"], "at"), [("2026-01-31T12:00:00Z".into(), 100.into())]);
-    let metrics = api.get(&format!("{METRICS}?from=2026-01-31T12:01:00Z&to=2026-01-31T13:00:00Z")).await.json();
+    let metrics =
+        api.get(&format!("{METRICS}?from=2026-01-31T12:01:00Z&to=2026-01-31T13:00:00Z")).await.json();
     assert_eq!(metrics["total"]["calls"], 60);
 }
 
