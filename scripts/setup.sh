@@ -35,7 +35,7 @@ install() {
 # The linker of the target is a link to an LLVM of its own, whose package has its number in the name.
 linker_package() {
     apt-get update --quiet=2 2>/dev/null || true
-    apt-cache depends rust-web-llvm 2>/dev/null | sed -n 's/.*\(lld-[0-9]*\).*/\1/p' | head -n 1
+    apt-cache depends rust-web-llvm 2>/dev/null | sed -n 's/.*Depends: llvm-\([0-9]*\)$/lld-\1/p' | head -n 1
 }
 
 if ! command -v cargo >/dev/null; then
