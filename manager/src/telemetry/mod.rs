@@ -204,6 +204,13 @@ impl Telemetry {
         self.stop.cancelled().await;
     }
 
+    /// Close the file. For after the task has ended, when nobody reads any more.
+    pub async fn close(&self) {
+        if let Some(database) = &self.database {
+            database.close().await;
+        }
+    }
+
     /// Delete everything about an app that has been deleted: another one may get its number.
     ///
     /// # Errors

@@ -114,7 +114,7 @@ impl Fixture {
     async fn stop(self) -> TempDir {
         self.stop.cancel();
         self.task.await.unwrap();
-        self.telemetry.database().unwrap().close().await;
+        self.telemetry.close().await;
         self.folder
     }
 
@@ -251,4 +251,32 @@ async fn old_records_go_when_new_ones_come() {
     assert_eq!(fixture.calls().await.calls, 2);
     fixture.telemetry.forget_app(APP).await.unwrap();
     assert_eq!((fixture.newest(10).await.len(), fixture.calls().await.calls), (0, 0));
+}
+
+#[tokio::test]
+async fn a_record_that_would_drive_out_all_others_is_not_kept() {
+    let mut settings = Settings::default();
+    settings.bounds.file_bytes = 1 << 20;
+    let fixture = Fixture::with(settings).await;
+    fixture.telemetry.record(succeeded());
+    // Each of these bytes becomes six in JSON.
+    fixture.telemetry.record(logged(&[(0, LogLevel::Info, &"\u{1}".repeat(100_000))]));
+    fixture.telemetry.record(succeeded());
+    assert_eq!(fixture.newest(10).await.len(), 2);
+    assert_eq!(fixture.telemetry.counters().over_capacity, 1);
+    assert_eq!(fixture.calls().await.calls, 3);
+}
+
+#[tokio::test]
+async fn failing_storage_is_counted_and_loses_no_numbers() {
+    let fixture = Fixture::new().await;
+    fixture.telemetry.database().unwrap().write.close().await;
+    (0..3).for_each(|_| fixture.telemetry.record(succeeded()));
+    fixture.telemetry.flush(Pending::All).await;
+    fixture.telemetry.record(failed());
+    fixture.telemetry.flush(Pending::All).await;
+    let counters = fixture.telemetry.counters();
+    assert_eq!((counters.kept, counters.storage, counters.waiting), (0, 4, 0));
+    let waiting: u64 = fixture.telemetry.lock().rollups.iter().map(|(_, samples)| samples.calls()).sum();
+    assert_eq!((waiting, counters.uncounted), (4, 0), "they wait for better times");
 }

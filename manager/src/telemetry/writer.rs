@@ -135,7 +135,13 @@ impl Writer {
         // So that making room for a chunk leaves most of the file as it is.
         let most_bytes = (self.settings.bounds.file_bytes / 8).min(4 << 20);
         let mut left = records;
-        while !left.is_empty() {
+        while let Some(first) = left.first() {
+            if stored_bytes(first) > self.settings.bounds.file_bytes / 2 {
+                // One record must not drive out all others.
+                self.telemetry.lock().counters.over_capacity += 1;
+                left = &left[1..];
+                continue;
+            }
             let mut bytes = 0;
             let fits = |record: &&Box<ExecutionRecord>| {
                 bytes += stored_bytes(record);

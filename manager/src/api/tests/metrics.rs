@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use picloud_host::call::ScriptRef;
 use serde_json::{Value, json};
 
@@ -10,25 +11,31 @@ use crate::telemetry::tests::{failed, succeeded};
 
 const METRICS: &str = "/api/v1/apps/default/scripts/hello/metrics";
 
-/// 2026-01-31T12:00:00Z.
-const NOON_MS: u64 = 1_769_860_800_000;
+/// A full hour that is not long ago: what is older than a month is not kept.
+fn hour() -> Timestamp {
+    let now = Timestamp::now().as_second();
+    Timestamp::from_second(now - now % 3600 - 86_400).unwrap()
+}
 
 #[tokio::test]
 async fn calls_count_by_minute_by_version_and_in_total() {
     let api = TestApi::new().await;
+    let at =
+        |minute: i64, second: i64| (hour() + SignedDuration::from_secs(60 * minute + second)).to_string();
+    let start = u64::try_from(hour().as_millisecond()).unwrap();
     for number in 0..100 {
         let mut record = if number < 10 { failed() } else { succeeded() };
-        record.started_ms = NOON_MS + if number < 40 { 0 } else { 119_999 };
+        record.started_ms = start + if number < 40 { 0 } else { 119_999 };
         record.cost.sandbox_us = 1000 * (number + 1) - 40;
         let version = if number < 70 { 1 } else { 2 };
         record.script = Arc::new(ScriptRef { version, ..(*record.script).clone() });
         api.record(record);
     }
-    let range = "from=2026-01-31T12:00:30Z&to=2026-01-31T12:01:01Z";
+    let range = format!("from={}&to={}", at(0, 30), at(1, 1));
     let metrics = api.get(&format!("{METRICS}?{range}")).await.json();
     assert_eq!((&metrics["app"], &metrics["script"]), (&"default".into(), &"hello".into()));
-    assert_eq!(metrics["from"], "2026-01-31T12:00:00Z", "rounded to whole minutes");
-    assert_eq!(metrics["to"], "2026-01-31T12:02:00Z");
+    assert_eq!(metrics["from"], at(0, 0), "rounded to whole minutes");
+    assert_eq!(metrics["to"], at(2, 0));
     let total = &metrics["total"];
     assert_eq!(
         (&total["calls"], &total["faults"]),
@@ -46,13 +53,12 @@ async fn calls_count_by_minute_by_version_and_in_total() {
         list.as_array().unwrap().iter().map(|item| (item[key].clone(), item["calls"].clone())).collect()
     };
     assert_eq!(counts(&metrics["versions"], "version"), [(1.into(), 70.into()), (2.into(), 30.into())]);
-    let minutes = [("2026-01-31T12:00:00Z", 40), ("2026-01-31T12:01:00Z", 60)];
+    let minutes = [(at(0, 0), 40), (at(1, 0), 60)];
     assert_eq!(counts(&metrics["minutes"], "at"), minutes.map(|(at, calls)| (at.into(), calls.into())));
 
     let metrics = api.get(&format!("{METRICS}?{range}&step_minutes=5")).await.json();
-    assert_eq!(counts(&metrics["minutes"], "at"), [("2026-01-31T12:00:00Z".into(), 100.into())]);
-    let metrics =
-        api.get(&format!("{METRICS}?from=2026-01-31T12:01:00Z&to=2026-01-31T13:00:00Z")).await.json();
+    assert_eq!(counts(&metrics["minutes"], "at"), [(at(0, 0).into(), 100.into())]);
+    let metrics = api.get(&format!("{METRICS}?from={}&to={}", at(1, 0), at(60, 0))).await.json();
     assert_eq!(metrics["total"]["calls"], 60);
 }
 

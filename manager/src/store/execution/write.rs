@@ -142,10 +142,17 @@ pub fn level_number(level: LogLevel) -> i64 {
 pub fn stored_bytes(record: &ExecutionRecord) -> u64 {
     // What the columns, the five indexes and the slack of their pages take in an ordinary row.
     const ROW: usize = 400;
-    // The JSON around a line; in the worst case each byte of it is escaped to six, but that is not the case to plan by.
+    // The JSON around a line.
     const LINE: usize = 64;
+    // What JSON makes of a byte.
+    let escaped = |byte: u8| match byte {
+        0..=0x1f => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    let text = |text: &str| text.bytes().map(escaped).sum::<usize>();
     let error = record.error.as_ref().map_or(0, |error| error.message.len().min(MESSAGE_BYTES));
     let path = record.http.as_ref().map_or(0, |(_, path)| path.len().min(PATH_BYTES));
-    let log: usize = record.log.iter().map(|line| line.message.len() + LINE).sum();
+    let log: usize = record.log.iter().map(|line| text(&line.message) + LINE).sum();
     (ROW + error + path + log) as u64
 }
