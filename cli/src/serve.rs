@@ -45,7 +45,8 @@ pub struct Server {
     stop: CancellationToken,
     telemetry_stop: CancellationToken,
     serving: JoinHandle<()>,
-    telemetry: JoinHandle<()>,
+    telemetry: Arc<Telemetry>,
+    telemetry_task: JoinHandle<()>,
     kv: Arc<SqliteKv>,
     database: Database,
     /// Holds the lock on the data directory.
@@ -127,7 +128,7 @@ impl Server {
             limits,
             auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
         })
-        .merge(metrics(telemetry));
+        .merge(metrics(telemetry.clone()));
         let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
         let router = Arc::new(ingress::Router {
             ingress,
@@ -146,7 +147,8 @@ impl Server {
             stop,
             telemetry_stop,
             serving,
-            telemetry: telemetry_task,
+            telemetry,
+            telemetry_task,
             kv,
             database,
             _data: data,
@@ -159,7 +161,8 @@ impl Server {
         joined(self.serving.await, "the listener");
         self.kv.close().await;
         self.telemetry_stop.cancel();
-        joined(self.telemetry.await, "telemetry");
+        joined(self.telemetry_task.await, "telemetry");
+        self.telemetry.close().await;
         self.database.close().await;
     }
 }
