@@ -16,8 +16,8 @@ use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
 use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::gate::Gate;
-use picloud_host::ingress::{self, Guard, Ingress, ServerConfig};
-use picloud_host::ports::SystemClock;
+use picloud_host::ingress::{self, Guard, Ingress};
+use picloud_host::ports::{Clock, SystemClock};
 use picloud_host::sequencer::SequencerOptions;
 use picloud_manager::publish::Publisher;
 use picloud_manager::store::kv::SqliteKv;
@@ -43,14 +43,8 @@ pub struct Server {
     /// The admin token, if this start has made it. It is not stored anywhere else.
     pub new_token: Option<String>,
     stop: CancellationToken,
-    telemetry_stop: CancellationToken,
     serving: JoinHandle<()>,
-    telemetry: Arc<Telemetry>,
-    telemetry_task: JoinHandle<()>,
-    kv: Arc<SqliteKv>,
-    database: Database,
-    /// Holds the lock on the data directory.
-    _data: DataDir,
+    storage: Storage,
 }
 
 /// Serve until SIGTERM or SIGINT.
@@ -75,60 +69,34 @@ impl Server {
     ///
     /// The data directory is in use or cannot be used, the address is taken, or the machine has no room for a sandbox.
     pub async fn start(config: &ServeConfig) -> Result<Self> {
-        let clock = Arc::new(SystemClock);
-        let limits = config.limits;
         let data = DataDir::open(&config.data_dir)?;
         let listener = TcpListener::bind(config.address)
             .await
             .with_context(|| format!("cannot listen on {}", config.address))?;
         let address = listener.local_addr()?;
+        let clock = Arc::new(SystemClock);
+        let storage = Storage::open(data, config, clock.clone()).await?;
+        let new_token = if config.dev { None } else { storage.store.create_admin_token().await? };
 
-        let database = Database::open(&data.path("picloud.db"), Durability::Full, &store::MIGRATOR).await?;
-        let store = Store::open(database.clone(), clock.clone()).await?;
-        let new_token = if config.dev { None } else { store.create_admin_token().await? };
-        let kv = Arc::new(store::kv::open(database.clone(), SequencerOptions::default()).await?);
-        let telemetry_stop = CancellationToken::new();
-        let (telemetry, telemetry_task) = Telemetry::start(
-            &data.path("telemetry.db"),
-            settings::telemetry(&config.telemetry),
-            clock.clone(),
-            telemetry_stop.clone(),
-        )
-        .await;
-
-        let budget = Budget::probe(limits.memory_bytes);
+        let budget = Budget::probe(config.limits.memory_bytes);
         tracing::info!("{budget}");
         let executor = executor(ExecutorConfig {
             budget,
-            aot: AotCache::in_dir(data.cache()?),
+            aot: AotCache::in_dir(storage.data.cache()?),
             image_cache_bytes: usize::try_from(config.image_cache_bytes).unwrap_or(usize::MAX),
-            scripts: Arc::new(store.clone()),
-            kv: kv.clone(),
+            scripts: Arc::new(storage.store.clone()),
+            kv: storage.kv.clone(),
             clock: clock.clone(),
         })
         .await?;
-
-        let active = Arc::new(Active::default());
-        let publisher = Publisher::new(store.clone(), active.clone(), limits);
-        publisher.publish().await.context("cannot read the scripts")?;
         let ingress = Arc::new(Ingress {
-            active,
-            executor: executor.clone(),
+            active: Arc::new(Active::default()),
+            executor,
             gate: Gate::new(settings::gate(config, &budget)),
-            log: telemetry.clone(),
-            clock: clock.clone(),
-        });
-        let control = api::router(api::State {
-            store,
-            publisher,
-            loader: executor,
-            kv: kv.clone(),
+            log: storage.telemetry.clone(),
             clock,
-            telemetry: telemetry.clone(),
-            limits,
-            auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
-        })
-        .merge(metrics(telemetry.clone()));
+        });
+        let control = control_plane(config, &storage, &ingress).await?;
         let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
         let router = Arc::new(ingress::Router {
             ingress,
@@ -136,35 +104,68 @@ impl Server {
             guard: config.dev.then_some(guard),
             ready: AtomicBool::new(false),
         });
-
         let stop = CancellationToken::new();
-        let server =
-            ServerConfig { drain: Duration::from_secs(config.drain_seconds), ..ServerConfig::default() };
-        let serving = tokio::spawn(ingress::serve(listener, router, server, stop.clone()));
-        Ok(Self {
-            address,
-            new_token,
-            stop,
-            telemetry_stop,
-            serving,
-            telemetry,
-            telemetry_task,
-            kv,
-            database,
-            _data: data,
-        })
+        let serving = tokio::spawn(ingress::serve(listener, router, settings::server(config), stop.clone()));
+        Ok(Self { address, new_token, stop, serving, storage })
     }
 
     /// Take no more calls, let those under way finish, write everything down.
     pub async fn stop(self) {
         self.stop.cancel();
         joined(self.serving.await, "the listener");
+        self.storage.close().await;
+    }
+}
+
+/// Everything that is kept in the data directory.
+struct Storage {
+    store: Store,
+    kv: Arc<SqliteKv>,
+    database: Database,
+    telemetry: Arc<Telemetry>,
+    telemetry_task: JoinHandle<()>,
+    telemetry_stop: CancellationToken,
+    /// Holds the lock on the data directory.
+    data: DataDir,
+}
+
+impl Storage {
+    async fn open(data: DataDir, config: &ServeConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+        let database = Database::open(&data.path("picloud.db"), Durability::Full, &store::MIGRATOR).await?;
+        let store = Store::open(database.clone(), clock.clone()).await?;
+        let kv = Arc::new(store::kv::open(database.clone(), SequencerOptions::default()).await?);
+        let telemetry_stop = CancellationToken::new();
+        let path = data.path("telemetry.db");
+        let settings = settings::telemetry(&config.telemetry);
+        let (telemetry, telemetry_task) =
+            Telemetry::start(&path, settings, clock, telemetry_stop.clone()).await;
+        Ok(Self { store, kv, database, telemetry, telemetry_task, telemetry_stop, data })
+    }
+
+    async fn close(self) {
         self.kv.close().await;
         self.telemetry_stop.cancel();
         joined(self.telemetry_task.await, "telemetry");
         self.telemetry.close().await;
         self.database.close().await;
     }
+}
+
+/// The REST API and `/metrics`. Publishes the scripts that are there already.
+async fn control_plane(config: &ServeConfig, storage: &Storage, ingress: &Ingress) -> Result<axum::Router> {
+    let publisher = Publisher::new(storage.store.clone(), ingress.active.clone(), config.limits);
+    publisher.publish().await.context("cannot read the scripts")?;
+    let state = api::State {
+        store: storage.store.clone(),
+        publisher,
+        loader: ingress.executor.clone(),
+        kv: storage.kv.clone(),
+        clock: ingress.clock.clone(),
+        telemetry: storage.telemetry.clone(),
+        limits: config.limits,
+        auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
+    };
+    Ok(api::router(state).merge(metrics(storage.telemetry.clone())))
 }
 
 fn joined(result: Result<(), tokio::task::JoinError>, what: &str) {

@@ -72,8 +72,20 @@ impl Budget {
         } else {
             (Layout::Narrow, address_space / 2 / (slot_memory + NARROW_GUARD))
         };
-        let slots = u32::try_from(wanted.min(fitting).max(1)).unwrap_or(1);
+        let slots = u32::try_from(wanted.min(fitting).max(2)).unwrap_or(2);
         Self { address_space, memory, page_size, cpus, layout, slots, slot_memory }
+    }
+
+    /// How many sandboxes are kept for loading scripts: an upload must not have to wait for calls, nor calls for it.
+    #[must_use]
+    pub fn load_slots(&self) -> usize {
+        (self.slots as usize).div_ceil(8)
+    }
+
+    /// How many sandboxes calls may use at the same time.
+    #[must_use]
+    pub fn call_slots(&self) -> usize {
+        self.slots as usize - self.load_slots()
     }
 
     /// Address space for one memory without its guard, in bytes.
@@ -198,7 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_room_for_one_at_least() {
-        assert!(Budget::probe(SLOT).slots >= 1);
+    fn this_machine_has_room_for_a_call_and_a_load_at_least() {
+        let budget = Budget::probe(SLOT);
+        assert!(budget.call_slots() >= 1 && budget.load_slots() >= 1);
+    }
+
+    #[test]
+    fn calls_and_loads_share_the_slots() {
+        for memory in [GIB / 4, GIB, 24 * GIB] {
+            let budget = Budget::fit(512 * GIB, memory, 4096, 4, SLOT);
+            assert_eq!(budget.call_slots() + budget.load_slots(), budget.slots as usize);
+        }
+        assert_eq!(Budget::fit(0, 0, 4096, 1, SLOT).call_slots(), 1);
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use crate::aot::AotCache;
 use crate::budget::Budget;
@@ -48,6 +49,8 @@ pub struct Executor {
     scripts: Arc<dyn Scripts>,
     kv: Arc<dyn Kv>,
     clock: Arc<dyn Clock>,
+    /// One permit for each sandbox that is kept for loads.
+    loads: Semaphore,
 }
 
 impl Executor {
@@ -64,6 +67,7 @@ impl Executor {
             scripts: config.scripts,
             kv: config.kv,
             clock: config.clock,
+            loads: Semaphore::new(config.budget.load_slots()),
         })
     }
 
@@ -143,6 +147,7 @@ impl Executor {
     }
 
     async fn build(&self, source: &str, limits: &Limits) -> Result<Image, Failure> {
+        let _permit = self.loads.acquire().await;
         let deadline = Instant::now() + limits.deadline();
         self.sandbox.load(source, self.state(None, *limits, deadline)).await
     }

@@ -1,7 +1,10 @@
 //! What the parts of the server make of the configuration.
 
+use std::time::Duration;
+
 use picloud_host::budget::Budget;
 use picloud_host::gate::GateConfig;
+use picloud_host::ingress::ServerConfig;
 use picloud_manager::store::retention::Bounds;
 use picloud_manager::telemetry::{Capacity, Settings};
 
@@ -31,12 +34,15 @@ pub(super) fn telemetry(config: &TelemetryConfig) -> Settings {
 
 /// How many calls may run and wait.
 pub(super) fn gate(config: &ServeConfig, budget: &Budget) -> GateConfig {
-    let slots = budget.slots as usize;
-    // Loads of scripts need a slot as well.
-    let most = (slots - slots.div_ceil(8)).max(1);
+    let most = budget.call_slots();
     GateConfig {
         concurrent: config.max_concurrent_calls.map_or(most, usize::from).min(most),
         waiting: config.max_waiting_calls,
         patience: PATIENCE,
     }
+}
+
+/// How connections are treated.
+pub(super) fn server(config: &ServeConfig) -> ServerConfig {
+    ServerConfig { drain: Duration::from_secs(config.drain_seconds), ..ServerConfig::default() }
 }

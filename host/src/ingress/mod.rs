@@ -23,7 +23,7 @@ use http::Request;
 use hyper::body::Incoming;
 
 use crate::active::Active;
-use crate::call::{Cost, ExecRequest, Failure, Outcome, Payload};
+use crate::call::{ExecRequest, Failure, Outcome, Payload};
 use crate::executor::Executor;
 use crate::gate::{Gate, Overloaded};
 use crate::ingress::request::Target;
@@ -81,28 +81,10 @@ impl Ingress {
         });
         response.await.unwrap_or_else(|| Err(Problem::new(Code::Internal)))
     }
-
-    /// Run a call that did not come over HTTP, and record it. It passes the same gate.
-    ///
-    /// # Errors
-    ///
-    /// [`Overloaded`] when there is no room.
-    pub async fn run(&self, request: Arc<ExecRequest>) -> Result<Outcome, Overloaded> {
-        let _admission = self.gate.admit().await?;
-        let started_ms = self.clock.now_ms();
-        let outcome = self.executor.execute(request.clone()).await;
-        let status = outcome.result.as_ref().map_or_else(failure_status, |answer| answer.status);
-        self.log.record(record(&request, outcome.clone(), status, started_ms));
-        Ok(outcome)
-    }
 }
 
 fn saturated(overloaded: Overloaded) -> Problem {
     Problem::new(Code::Saturated).detail(overloaded.to_string()).retry_after(overloaded.retry_after_secs)
-}
-
-fn failure_status(failure: &Failure) -> u16 {
-    failure.status.unwrap_or(failure.code.status().as_u16())
 }
 
 fn record(request: &ExecRequest, outcome: Outcome, status: u16, started_ms: u64) -> ExecutionRecord {
@@ -113,7 +95,6 @@ fn record(request: &ExecRequest, outcome: Outcome, status: u16, started_ms: u64)
         Payload::Event(_) => (None, None),
     };
     let Outcome { result, cost, log, log_dropped } = outcome;
-    let cost: Cost = cost;
     ExecutionRecord {
         execution_id: request.execution_id,
         root_execution_id: request.root_execution_id,
