@@ -77,10 +77,10 @@ impl Overlay {
         last: Option<&str>,
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a Slot)> + use<'a> {
         let bounds = range::bounds(range);
-        let slots = bounds.as_ref().zip(self.apps.get(&app)).and_then(|(bounds, slots)| {
+        let slots = bounds.as_ref().zip(self.apps.get(&app)).map(|(bounds, slots)| {
             let (low, high) = range::as_strs(bounds);
             // `last` comes from a page of this very range, so it lies within the bounds.
-            Some(slots.range::<str, _>((low, last.map_or(high, Bound::Included))))
+            slots.range::<str, _>((low, last.map_or(high, Bound::Included)))
         });
         slots.into_iter().flatten()
     }

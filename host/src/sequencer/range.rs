@@ -29,7 +29,7 @@ pub fn bounds(range: &KeyRange) -> Option<Bounds<'_>> {
         Bound::Unbounded => true,
     };
     let low = Cow::Borrowed(low);
-    possible.then(|| (if low_is_in { Bound::Included(low) } else { Bound::Excluded(low) }, upper))
+    possible.then_some((if low_is_in { Bound::Included(low) } else { Bound::Excluded(low) }, upper))
 }
 
 /// [`Bounds`] as `BTreeMap::range` takes them.
