@@ -1,0 +1,1 @@
+//! Every call is recorded, with what it cost and why it failed.

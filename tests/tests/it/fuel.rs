@@ -1,0 +1,1 @@
+//! Fuel is a number that a user can test against.

@@ -1,0 +1,1 @@
+//! A call can observe nothing of the calls before it.

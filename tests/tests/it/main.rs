@@ -1,0 +1,14 @@
+//! Tests of the whole product: the real sandbox, a real listener, real SQLite files. One binary, so that it links once.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod docs;
+mod executions;
+mod fuel;
+mod golden;
+mod hostile;
+mod isolation;
+mod kv;
+mod process;
+mod rest;
+mod tidy;
