@@ -118,7 +118,9 @@ impl Host for CallState {
 
     async fn list(&mut self, prefix: String, limit: u32, cursor: Option<String>) -> Answer<Page> {
         check!(self.kv.operations(1));
-        if cursor.as_ref().is_some_and(|cursor| !cursor.starts_with(&prefix)) {
+        // Both are kept until the commit, so their size is bounded as that of keys is.
+        check!(self.kv.prefix(&prefix));
+        if cursor.as_ref().is_some_and(|cursor| !cursor.starts_with(&prefix) || self.kv.key(cursor).is_err()) {
             return Ok(Err(Error::CursorInvalid));
         }
         let now = self.clock.now_ms();

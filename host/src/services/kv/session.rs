@@ -78,6 +78,14 @@ impl KvSession {
         Ok(key.into())
     }
 
+    /// Check the prefix of a listing: no key starts with one that is longer than a key may be.
+    pub(super) fn prefix(&self, prefix: &str) -> Result<(), Error> {
+        if prefix.len() as u64 > self.limits.kv_key_bytes {
+            return Err(Error::KeyInvalid(bound(self.limits.kv_key_bytes)));
+        }
+        Ok(())
+    }
+
     /// Check a value.
     pub(super) fn value(&self, value: KvValue) -> Result<KvValue, Error> {
         if value.len() as u64 > self.limits.kv_value_bytes {
