@@ -64,9 +64,17 @@ pub(crate) fn of_trap(error: &wasmtime::Error, state: &CallState) -> Failure {
         Some(Trap::OutOfFuel) => {
             limit(Code::FuelExhausted, format!("the call used up its {} units of fuel", limits.fuel))
         }
-        Some(Trap::StackOverflow) => {
-            limit(Code::StackExhausted, "the call nested functions or expressions too deep".to_owned())
+        // The guest has two stacks. The second one is at the start of its memory and grows down: its overflow is an access
+        // below address 0, and no other access of the guest is out of bounds.
+        Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => {
+            limit(Code::StackExhausted, "the call nested functions, expressions or values too deep".to_owned())
         }
+        _ if panicked_for_order(state) => Failure {
+            code: Code::ScriptError,
+            message: "sort: the order of the elements contradicts itself".to_owned(),
+            position: None,
+            status: None,
+        },
         _ if state.memory.refused || panicked_for_memory(state) => out_of_memory(),
         _ => {
             tracing::error!(error = %format!("{error:#}"), panic = state.panic, "a sandbox failed");
@@ -88,6 +96,11 @@ fn panicked_for_memory(state: &CallState) -> bool {
         .is_some_and(|message| message.contains("capacity overflow") || message.contains("allocation"))
 }
 
+/// Rust's sort may panic when the function that compares says that a is before b, b before c and c before a.
+fn panicked_for_order(state: &CallState) -> bool {
+    state.panic.as_ref().is_some_and(|message| message.contains("does not correctly implement a total order"))
+}
+
 /// The call took longer than it may.
 pub(crate) fn deadline(limits: &Limits) -> Failure {
     limit(Code::DeadlineExceeded, format!("the call took longer than its {} ms", limits.deadline_ms))
@@ -102,6 +115,8 @@ fn cut(mut message: String) -> String {
     if message.len() > MAX_MESSAGE {
         message.truncate(message.floor_char_boundary(MAX_MESSAGE));
         message.push('…');
+        // The message goes into a record that waits to be written, and must not hold the room of what was cut.
+        message.shrink_to_fit();
     }
     message
 }

@@ -10,6 +10,7 @@ const MAX_BYTES: usize = 4096;
 impl Host for CallState {
     fn panicked(&mut self, mut message: String) -> wasmtime::Result<()> {
         message.truncate(message.floor_char_boundary(MAX_BYTES));
+        message.shrink_to_fit();
         self.panic = Some(message);
         Ok(())
     }

@@ -27,6 +27,8 @@ impl LogBuffer {
         if message.len() > MAX_LINE {
             message.truncate(message.floor_char_boundary(MAX_LINE));
             message.push('…');
+            // Lines wait for a while to be written; the room that the guest's text took must not wait with them.
+            message.shrink_to_fit();
         }
         let bytes = message.len() as u64;
         if self.lines_left == 0 || self.bytes_left < bytes {
@@ -84,5 +86,6 @@ mod tests {
         log.push(0, LogLevel::Info, "ä".repeat(MAX_LINE));
         assert!(log.lines[0].message.len() <= MAX_LINE + '…'.len_utf8());
         assert!(log.lines[0].message.ends_with("ä…"));
+        assert!(log.lines[0].message.capacity() < 2 * MAX_LINE, "the rest of the text is still held");
     }
 }
