@@ -4,7 +4,7 @@ use rhai::packages::{
     BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage,
     LogicPackage, MoreStringPackage, Package as _,
 };
-use rhai::{Engine, OptimizationLevel};
+use rhai::{Engine, EvalAltResult, FLOAT, INT, OptimizationLevel};
 
 use crate::{answer, modules, sdk};
 
@@ -38,8 +38,16 @@ pub(crate) fn build() -> Engine {
         // Size limits stay off: they make `push` quadratic, and the memory cap and the fuel bound everything.
         .set_max_modules(0)
         .disable_symbol("eval");
+    refuse_sleep(&mut engine);
     answer::register(&mut engine);
     sdk::register(&mut engine);
     modules::register(&mut engine);
     engine
+}
+
+/// Rhai's own `sleep` would panic: nothing in a sandbox can wait, and a call that did would hold its place.
+fn refuse_sleep(engine: &mut Engine) {
+    let refuse = || -> Result<(), Box<EvalAltResult>> { Err(sdk::error("a call cannot sleep")) };
+    engine.register_fn("sleep", move |_: INT| refuse());
+    engine.register_fn("sleep", move |_: FLOAT| refuse());
 }

@@ -106,7 +106,8 @@ fn kind(value: &Dynamic) -> String {
         "blob" => "a blob".to_owned(),
         "map" => "a map".to_owned(),
         "Fn" => "a function pointer".to_owned(),
-        other => format!("a value of type {}", other.rsplit("::").next().unwrap_or(other)),
+        // `alloc::rc::Rc<guest::sdk::request::Request>` is a Request to everybody else.
+        other => format!("a value of type {}", other.rsplit("::").next().unwrap_or(other).trim_end_matches('>')),
     }
 }
 

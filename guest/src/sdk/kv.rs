@@ -1,7 +1,7 @@
 //! The module `kv`: keys and values of the app, in the transaction of the call.
 
 use picloud_sdk_wit::picloud::sdk::kv::{self, Error, Page, Value};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Module};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, Module, NativeCallContext};
 
 use crate::modules::json;
 use crate::sdk::error;
@@ -11,37 +11,39 @@ type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 /// How many entries `kv::list` gives when the script does not say.
 const DEFAULT_LIMIT: i64 = 100;
 
+/// Add a function to the module. Its errors get the position of the call, which the interpreter leaves out for
+/// functions of modules.
+macro_rules! add {
+    ($module:expr, $name:literal, |$($arg:ident: $ty:ty),*| $body:expr) => {
+        $module.set_native_fn($name, |context: NativeCallContext<'_>, $($arg: $ty),*| {
+            $body.map_err(|mut error: Box<EvalAltResult>| {
+                error.set_position(context.call_position());
+                error
+            })
+        });
+    };
+}
+
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    module.set_native_fn("get", |key: &str| get(key, Dynamic::UNIT));
-    module.set_native_fn("get", get);
-    module.set_native_fn("get_many", |keys: Array| get_many(&keys));
-    module.set_native_fn("set", |key: &str, value: Dynamic| set(key, &value, None));
-    module.set_native_fn("set", |key: &str, value: Dynamic, ttl_ms: i64| set(key, &value, Some(ttl_ms)));
-    module.set_native_fn("set_many", |entries: Map| set_many(&entries, None));
-    module.set_native_fn("set_many", |entries: Map, ttl_ms: i64| set_many(&entries, Some(ttl_ms)));
-    module.set_native_fn("delete", |key: &str| kv::delete(key).map_err(explain));
-    module.set_native_fn("exists", |key: &str| kv::exists(key).map_err(explain));
-    module.set_native_fn("incr", |key: &str| kv::incr(key, 1).map_err(explain));
-    module.set_native_fn("incr", |key: &str, by: i64| kv::incr(key, by).map_err(explain));
-    module.set_native_fn("compare_and_swap", |key: &str, expected: Dynamic, new: Dynamic| {
+    add!(module, "get", |key: &str| get(key, Dynamic::UNIT));
+    add!(module, "get", |key: &str, default: Dynamic| get(key, default));
+    add!(module, "get_many", |keys: Array| get_many(&keys));
+    add!(module, "set", |key: &str, value: Dynamic| set(key, &value, None));
+    add!(module, "set", |key: &str, value: Dynamic, ttl_ms: i64| set(key, &value, Some(ttl_ms)));
+    add!(module, "set_many", |entries: Map| set_many(&entries, None));
+    add!(module, "set_many", |entries: Map, ttl_ms: i64| set_many(&entries, Some(ttl_ms)));
+    add!(module, "delete", |key: &str| kv::delete(key).map_err(explain));
+    add!(module, "exists", |key: &str| kv::exists(key).map_err(explain));
+    add!(module, "incr", |key: &str| kv::incr(key, 1).map_err(explain));
+    add!(module, "incr", |key: &str, by: i64| kv::incr(key, by).map_err(explain));
+    add!(module, "compare_and_swap", |key: &str, expected: Dynamic, new: Dynamic| {
         compare_and_swap(key, &expected, &new)
     });
-    module.set_native_fn("list", |prefix: &str| list(prefix, DEFAULT_LIMIT, None));
-    module.set_native_fn("list", |prefix: &str, limit: i64| list(prefix, limit, None));
-    module.set_native_fn("list", |prefix: &str, limit: i64, cursor: Dynamic| {
-        let cursor = if cursor.is_unit() {
-            None
-        } else {
-            Some(
-                cursor
-                    .into_immutable_string()
-                    .map_err(|kind| error(format!("kv: a cursor must be a string, not {kind}")))?,
-            )
-        };
-        list(prefix, limit, cursor)
-    });
+    add!(module, "list", |prefix: &str| list(prefix, DEFAULT_LIMIT, Dynamic::UNIT));
+    add!(module, "list", |prefix: &str, limit: i64| list(prefix, limit, Dynamic::UNIT));
+    add!(module, "list", |prefix: &str, limit: i64, cursor: Dynamic| list(prefix, limit, cursor));
     engine.register_static_module("kv", module.into());
 }
 
@@ -79,9 +81,15 @@ fn compare_and_swap(key: &str, expected: &Dynamic, new: &Dynamic) -> Result<bool
 }
 
 /// `#{ entries: [#{ key, value }, ...], cursor }`, where `cursor` is `()` on the last page.
-fn list(prefix: &str, limit: i64, cursor: Option<ImmutableString>) -> Result<Map> {
+fn list(prefix: &str, limit: i64, cursor: Dynamic) -> Result<Map> {
     let limit = u32::try_from(limit).ok().filter(|limit| (1..=1000).contains(limit));
     let limit = limit.ok_or_else(|| error("kv: the limit of list must be 1 to 1000"))?;
+    let cursor = if cursor.is_unit() {
+        None
+    } else {
+        let text = cursor.into_immutable_string();
+        Some(text.map_err(|kind| error(format!("kv: a cursor must be a string, not {kind}")))?)
+    };
     let Page { entries, cursor } = kv::list(prefix, limit, cursor.as_deref()).map_err(explain)?;
     let entries = entries
         .into_iter()
