@@ -42,8 +42,11 @@ impl ImageCache {
         if let Some(image) = slot.get() {
             return Ok(image.clone());
         }
+        // Also when the caller stops waiting in the middle of the build.
+        let slot = Forgetting { cache: self, hash, slot };
         let mut built = false;
         let result = slot
+            .slot
             .get_or_try_init(|| async {
                 let image = build().await?;
                 built = true;
@@ -51,10 +54,10 @@ impl ImageCache {
             })
             .await
             .cloned();
-        match &result {
-            Ok(image) if built => self.account(hash, image.cost()),
-            Ok(_) => {}
-            Err(_) => self.forget_if_empty(hash),
+        if let Ok(image) = &result
+            && built
+        {
+            self.account(hash, image.cost());
         }
         result
     }
@@ -94,5 +97,39 @@ impl ImageCache {
         if inner.slots.peek(&hash).is_some_and(|slot| slot.get().is_none() && Arc::strong_count(slot) == 2) {
             inner.slots.pop(&hash);
         }
+    }
+}
+
+/// Takes the slot out of the cache again if nothing has come into it.
+struct Forgetting<'a> {
+    cache: &'a ImageCache,
+    hash: SourceHash,
+    slot: Slot,
+}
+
+impl Drop for Forgetting<'_> {
+    fn drop(&mut self) {
+        if self.slot.get().is_none() {
+            self.cache.forget_if_empty(self.hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn never() -> Result<Image, Failure> {
+        std::future::pending().await
+    }
+
+    #[tokio::test]
+    async fn a_build_that_nobody_waits_for_any_more_leaves_nothing() {
+        let cache = ImageCache::new(0);
+        let hash = SourceHash::of("loop {}");
+        let wait = || tokio::time::timeout(std::time::Duration::from_millis(1), cache.get_or_build(hash, never));
+        let (first, second) = tokio::join!(wait(), wait());
+        assert!(first.is_err() && second.is_err());
+        assert_eq!(cache.lock().slots.len(), 0);
     }
 }
