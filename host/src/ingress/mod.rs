@@ -1,9 +1,10 @@
 //! The way in: HTTP requests become calls, outcomes become HTTP answers.
 //!
 //! `server` accepts connections, `router` tells scripts from the control plane, `request` and `answer` translate,
-//! `to_the_end` keeps a call running whose caller has left.
+//! `idle` ends connections that do nothing, `to_the_end` keeps a call running whose caller has left.
 
 mod answer;
+mod idle;
 mod request;
 mod router;
 mod server;

@@ -14,13 +14,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::ingress::Router;
+use crate::ingress::idle::{Activity, Watched};
 
 /// How connections are treated.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerConfig {
     /// Connections at the same time; more wait in the kernel's queue.
     pub connections: usize,
-    /// How long a client may take to send the head of a request, and how long an idle connection is kept.
+    /// How long a client may take to send the head of a request, and how long an idle connection is kept, give or take
+    /// as much again.
     pub head_patience: Duration,
     /// How long calls under way may take to finish once the server stops.
     pub drain: Duration,
@@ -86,9 +88,16 @@ fn connection(
 ) -> impl Future<Output = ()> + use<> {
     // Without it a small answer could wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
+    let activity = Arc::new(Activity::default());
+    let stream = Watched { stream, activity: activity.clone() };
+    let for_requests = activity.clone();
     let service = service_fn(move |request| {
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.route(request, peer).await) }
+        let (router, running) = (router.clone(), for_requests.begin());
+        async move {
+            let response = router.route(request, peer).await;
+            drop(running);
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(config.head_patience);
@@ -96,9 +105,13 @@ fn connection(
     let watcher = graceful.watcher();
     async move {
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection.into_owned()).await {
+        // hyper's own timeout starts only when it knows the protocol, and knows none for HTTP/2.
+        tokio::select! {
             // A client that goes away or sends nonsense is no event of ours.
-            tracing::debug!(%error, "a connection ended");
+            result = watcher.watch(connection.into_owned()) => if let Err(error) = result {
+                tracing::debug!(%error, "a connection ended");
+            },
+            () = activity.ceases(config.head_patience) => tracing::debug!("an idle connection was closed"),
         }
     }
 }
