@@ -1,0 +1,111 @@
+//! Callers that are slow, leave early, or come all at once.
+
+use std::time::{Duration, Instant};
+
+use picloud_tests::TestApp;
+use tokio::io::AsyncWriteExt as _;
+
+use super::raw::{connect, get};
+use super::{neighbour_is_served, target};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_silent_callers_keep_nobody_waiting() {
+    let app = target().await;
+    let mut held = Vec::new();
+    for n in 0..400 {
+        let mut stream = connect(&app).await;
+        let head = match n % 4 {
+            // Nothing at all; the beginning of HTTP/2; half a head; a body that does not come.
+            0 => String::new(),
+            1 => "PRI * HTTP/2".to_owned(),
+            2 => get(&app, "/default/neighbour"),
+            _ => format!("POST /default/neighbour HTTP/1.1\r\nhost: {}\r\ncontent-length: 100\r\n\r\nx", app.address),
+        };
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let started = Instant::now();
+    for _ in 0..20 {
+        neighbour_is_served(&app).await;
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "it took {:?}", started.elapsed());
+    drop(held);
+    app.assert_healthy().await;
+}
+
+/// Starts a call that takes a while, and leaves.
+async fn call_and_leave(app: &TestApp, path: &str) {
+    let mut stream = connect(app).await;
+    stream.write_all(format!("{}\r\n", get(app, path)).as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(stream);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_caller_leaves_is_finished_committed_and_recorded() {
+    let app = TestApp::builder().limits(|limits| limits.fuel = 20_000_000_000).start().await;
+    app.deploy("slow", "fn handle(req) { kv::incr(\"begun\"); for i in 0..2000000 {} kv::incr(\"done\") }").await;
+    app.deploy("read", "fn handle(req) { kv::get_many([\"begun\", \"done\"]) }").await;
+    for _ in 0..3 {
+        call_and_leave(&app, "/default/slow").await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while app.get("/default/read").await.text() != "[3,3]" {
+        assert!(Instant::now() < deadline, "{}", app.get("/default/read").await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let records = loop {
+        let reply = app.get("/api/v1/apps/default/executions?script=slow").await.json();
+        let records = reply["items"].as_array().cloned().unwrap_or_default();
+        if records.len() == 3 {
+            break records;
+        }
+        assert!(Instant::now() < deadline, "{reply}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(records.iter().all(|record| record["status"] == 200), "{records:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_leave_at_every_moment_do_no_harm() {
+    let app = target().await;
+    let request = format!("{}\r\n", get(&app, "/default/neighbour"));
+    for length in 0..request.len() {
+        let mut stream = connect(&app).await;
+        stream.write_all(&request.as_bytes()[..length]).await.unwrap();
+    }
+    for _ in 0..100 {
+        let mut stream = connect(&app).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+    }
+    app.assert_healthy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_calls_than_there_is_room_for_are_told_when_to_come_back() {
+    let app = TestApp::builder()
+        .limits(|limits| {
+            limits.fuel = 1_000_000_000_000;
+            limits.deadline_ms = 500;
+        })
+        .config(|config| {
+            config.max_concurrent_calls = std::num::NonZeroUsize::new(2);
+            config.max_waiting_calls = 2;
+        })
+        .start()
+        .await;
+    app.deploy("hostile", "loop {}").await;
+    let replies = futures_util::future::join_all((0..20).map(|_| app.get("/default/hostile"))).await;
+    let saturated: Vec<_> = replies.iter().filter(|reply| reply.status == 503).collect();
+    assert!((1..=18).contains(&saturated.len()), "{} were refused", saturated.len());
+    for reply in &replies {
+        if reply.status == 503 {
+            reply.assert_problem(503, "saturated");
+            let seconds = reply.header("retry-after").and_then(|value| value.parse::<u64>().ok());
+            assert!(seconds.is_some_and(|seconds| (1..=3600).contains(&seconds)), "{reply}");
+        } else {
+            reply.assert_problem(504, "deadline-exceeded");
+        }
+    }
+    app.assert_healthy().await;
+}
