@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
 use picloud_host::call::{
-    AppId, ExecRequest, Failure, HttpCall, Outcome, Payload, ScriptRef, SourceHash, VersionId,
+    AppId, ExecRequest, Failure, HttpCall, LogLevel, Outcome, Payload, ScriptRef, SourceHash, VersionId,
 };
 use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::ingress;
@@ -27,6 +27,7 @@ use crate::commands::request::{self, RequestParts};
 use crate::env::Env;
 use crate::exit::CliError;
 use crate::output::Terminal;
+use crate::output::text::clean_lines;
 
 /// Images kept in memory, in bytes; there is one.
 const IMAGE_CACHE: usize = 1 << 20;
@@ -47,7 +48,7 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
     let request = exec_request(&name, &source, request);
     let outcome = execute(&request, &source, env).await.map_err(failed)?;
     for line in &outcome.log {
-        terminal.note(&format!("{:?}: {}", line.level, line.message).to_lowercase());
+        terminal.note(&format!("{}: {}", level_name(line.level), clean_lines(&line.message)));
     }
     let reply = reply(&request, &outcome).await.map_err(failed)?;
     Answer::of(reply).print(&file, Some(&source), terminal)
@@ -117,6 +118,15 @@ fn exec_request(name: &str, source: &str, request: RequestParts) -> Arc<ExecRequ
             request_id: execution_id.to_string(),
         }),
     })
+}
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    }
 }
 
 /// What a server would have sent.
