@@ -76,7 +76,6 @@ impl Server {
         let address = listener.local_addr()?;
         let clock = Arc::new(SystemClock);
         let storage = Storage::open(data, config, clock.clone()).await?;
-        let new_token = if config.dev { None } else { storage.store.create_admin_token().await? };
 
         let budget = Budget::probe(config.limits.memory_bytes);
         tracing::info!("{budget}");
@@ -104,6 +103,8 @@ impl Server {
             guard: config.dev.then_some(guard),
             ready: AtomicBool::new(false),
         });
+        // Last: a start that fails must not have made a token that nobody gets to see.
+        let new_token = if config.dev { None } else { storage.store.create_admin_token().await? };
         let stop = CancellationToken::new();
         let serving = tokio::spawn(ingress::serve(listener, router, settings::server(config), stop.clone()));
         Ok(Self { address, new_token, stop, serving, storage })
