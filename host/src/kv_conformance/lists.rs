@@ -179,7 +179,7 @@ pub async fn lists_agree_with_a_model<B: KvBackend>(backend: B) {
             Poll::Pending => drop(commit.await.unwrap()),
         }
         let after = (dice.roll(2) == 0).then(|| Arc::from(*dice.pick(&keys)));
-        let range = KeyRange { after, ..range(dice.pick(&["", "a", "ab", "b", "\u{d7ff}", "z"])) };
+        let range = KeyRange { after, ..range(dice.pick::<&str>(&["", "a", "ab", "b", "\u{d7ff}", "z"])) };
         let page = Page { entries: usize::try_from(dice.roll(6) + 1).unwrap(), bytes: 1 << 20 };
         let listed = kv.list(APP, &range, page).await.unwrap();
         let all: Vec<_> = model.iter().filter(|(key, _)| range.contains(key)).collect();
