@@ -56,8 +56,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
             sender.send(7)
         });
-        let started = futures_util::poll!(&mut future);
-        assert!(started.is_pending());
+        let started = (&mut future).now_or_never();
+        assert!(started.is_none());
         drop(future);
         assert_eq!(receiver.await, Ok(7));
     }

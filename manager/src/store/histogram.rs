@@ -56,18 +56,12 @@ fn lowest_of_step(value: u64) -> u64 {
 }
 
 /// A distribution, as it is stored and merged over minutes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Distribution {
     /// None until there is a value: an empty one takes memory, too.
     histogram: Option<Histogram<u64>>,
     sum: u64,
     max: u64,
-}
-
-impl Default for Distribution {
-    fn default() -> Self {
-        Self { histogram: None, sum: 0, max: 0 }
-    }
 }
 
 /// A distribution in five numbers.

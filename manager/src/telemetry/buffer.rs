@@ -32,7 +32,7 @@ const RESERVE: usize = 4;
 pub(super) struct Buffer {
     capacity: Capacity,
     /// Boxed, so that growing moves little while the lock is held.
-    waiting: Vec<Box<ExecutionRecord>>,
+    waiting: Vec<ExecutionRecord>,
     /// Waiting, or taken and not yet released.
     records: usize,
     bytes: usize,
@@ -78,7 +78,7 @@ impl Buffer {
         self.credit -= ROW;
         self.records += 1;
         self.bytes += bytes;
-        self.waiting.push(Box::new(record));
+        self.waiting.push(record);
         Ok(())
     }
 
@@ -91,14 +91,14 @@ impl Buffer {
     }
 
     /// Take all waiting records. They go on counting until they are released.
-    pub(super) fn take(&mut self) -> Vec<Box<ExecutionRecord>> {
+    pub(super) fn take(&mut self) -> Vec<ExecutionRecord> {
         std::mem::take(&mut self.waiting)
     }
 
     /// Records that were taken are written or lost: their room is free again.
-    pub(super) fn release(&mut self, records: &[Box<ExecutionRecord>]) {
+    pub(super) fn release(&mut self, records: &[ExecutionRecord]) {
         self.records -= records.len();
-        self.bytes -= records.iter().map(|record| bytes_of(record)).sum::<usize>();
+        self.bytes -= records.iter().map(bytes_of).sum::<usize>();
     }
 
     /// Whether it is half full, so that waiting for more would be a risk.
@@ -164,7 +164,8 @@ mod tests {
         };
         assert_eq!(pushed(&mut buffer, now, 20, large), 7);
         assert_eq!(pushed(&mut buffer, now, 1, succeeded), 1, "a small one still fits");
-        buffer.release(&buffer.waiting.iter().map(|r| Box::new((**r).clone())).collect::<Vec<_>>());
+        let waiting = buffer.waiting.clone();
+        buffer.release(&waiting);
     }
 
     #[test]

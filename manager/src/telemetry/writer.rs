@@ -131,7 +131,7 @@ impl Writer {
         }
     }
 
-    async fn write_records(&mut self, records: &[Box<ExecutionRecord>]) {
+    async fn write_records(&mut self, records: &[ExecutionRecord]) {
         // So that making room for a chunk leaves most of the file as it is.
         let most_bytes = (self.settings.bounds.file_bytes / 8).min(4 << 20);
         let mut left = records;
@@ -143,7 +143,7 @@ impl Writer {
                 continue;
             }
             let mut bytes = 0;
-            let fits = |record: &&Box<ExecutionRecord>| {
+            let fits = |record: &&ExecutionRecord| {
                 bytes += stored_bytes(record);
                 bytes <= most_bytes
             };
@@ -164,8 +164,8 @@ impl Writer {
         }
     }
 
-    async fn write_chunk(&mut self, chunk: &[Box<ExecutionRecord>]) -> sqlx::Result<()> {
-        let bytes = chunk.iter().map(|record| stored_bytes(record)).sum();
+    async fn write_chunk(&mut self, chunk: &[ExecutionRecord]) -> sqlx::Result<()> {
+        let bytes = chunk.iter().map(stored_bytes).sum();
         let mut connection = self.opened.database.write.acquire().await?;
         let bounds = &self.settings.bounds;
         let minutes = retention::make_room(&mut connection, bounds, bytes, self.clock.now_ms()).await?;

@@ -60,7 +60,7 @@ fn insert(rows: usize) -> String {
 /// Storage failed.
 pub async fn insert_all(
     connection: &mut SqliteConnection,
-    records: &[Box<ExecutionRecord>],
+    records: &[ExecutionRecord],
 ) -> sqlx::Result<()> {
     let mut left = records;
     for (rows, sql) in &*STATEMENTS {
