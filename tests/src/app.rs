@@ -99,7 +99,6 @@ impl TestApp {
     }
 
     /// A request to this server, with the token if it needs one. `method` may be any word.
-    #[must_use]
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let request = self.anonymous(method, path);
         match &self.token {
@@ -109,7 +108,6 @@ impl TestApp {
     }
 
     /// A request to this server without a token.
-    #[must_use]
     pub fn anonymous(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method is a token");
         self.client.request(method, format!("http://{}{path}", self.address))
