@@ -173,7 +173,10 @@ impl Start {
         let mut command = Command::new(&self.program);
         command
             .args(["serve", "--dev", "--address", &format!("127.0.0.1:{}", self.port), "--data-dir"])
-            .arg(self.work.join("data"));
+            .arg(self.work.join("data"))
+            // It writes its address down for the command line, which must not find this server later.
+            .env("HOME", &self.work)
+            .env_remove("XDG_CONFIG_HOME");
         Server::start(command, self.port, path, &self.work.join("picloud.log")).await
     }
 }
