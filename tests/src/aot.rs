@@ -37,6 +37,12 @@ pub(crate) async fn with_cache<T>(data_dir: &Path, start: impl Future<Output = T
     started
 }
 
+/// Fill the cache of a data directory with what there is, for a server that may need other code than the rest: what it
+/// compiles is not shared.
+pub(crate) fn fill_cache(data_dir: &Path) {
+    copy_missing(&shared(), &data_dir.join("cache")).expect("the cache of compiled code can be filled");
+}
+
 /// In the target directory, beside the test binaries.
 fn shared() -> PathBuf {
     let binary = std::env::current_exe().expect("a test knows its binary");
@@ -45,7 +51,11 @@ fn shared() -> PathBuf {
 
 fn names(folder: &Path) -> Vec<std::ffi::OsString> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries.flatten().map(|entry| entry.file_name()).filter(|name| !name.to_string_lossy().ends_with(".tmp")).collect()
+    entries
+        .flatten()
+        .map(|entry| entry.file_name())
+        .filter(|name| !name.to_string_lossy().ends_with(".tmp"))
+        .collect()
 }
 
 /// Copies, not links: a test may damage the file.

@@ -1,8 +1,11 @@
-//! What the tests of the whole product share: a server inside the test's process, and answers that are easy to check.
+//! What the tests of the whole product share: a server inside the test's process, the binary as a process of its own, and
+//! answers that are easy to check.
 
 mod aot;
 pub mod app;
+pub mod process;
 pub mod reply;
 
 pub use app::{Builder, TestApp};
+pub use process::{Ended, Process, Site};
 pub use reply::Reply;

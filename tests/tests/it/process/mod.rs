@@ -1,1 +1,7 @@
-//! The binary as a process: crashes, idleness, address space, memory.
+//! The binary as a process: crashes, idleness, limits of the machine, starts and stops, and the command line.
+
+mod cli;
+mod crash;
+mod idle;
+mod lifecycle;
+mod limits;

@@ -1,0 +1,208 @@
+//! The command line against a real server: what it prints, and with which exit code it ends.
+
+use picloud_tests::{Ended, Process, Site};
+use serde_json::Value;
+
+const HELLO: &str = "fn handle(req) {
+    let name = req.query.name ?? \"world\";
+    log::info(`greeting ${name}`);
+    if name == \"trouble\" { throw #{ status: 418, message: \"no\" }; }
+    if name == \"bug\" { let a = 1; a.no_such_function(); }
+    kv::set(\"last\", name);
+    #{ hello: name, body: req.body }
+}";
+
+/// A server that wants a token, which its first start has left for the commands of this site.
+async fn site() -> (Site, Process) {
+    let site = Site::new();
+    let mut server = site.serve(&[]).await;
+    let token = server.printed_token().await;
+    let file = site.home().join(".config/picloud/client.toml");
+    for _ in 0..1000 {
+        if std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&token)) {
+            return (site, server);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    panic!("{} was not written", file.display());
+}
+
+fn write(site: &Site, name: &str, text: &str) {
+    std::fs::write(site.home().join(name), text).unwrap();
+}
+
+#[track_caller]
+fn succeeded(ended: Ended) -> Ended {
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    ended
+}
+
+#[track_caller]
+fn failed(ended: Ended, code: i32) -> Ended {
+    assert_eq!(ended.code(), Some(code), "{ended:?}");
+    assert!(!ended.log.is_empty(), "a failure says why");
+    ended
+}
+
+/// The error document on standard error.
+#[track_caller]
+fn error_code(ended: &Ended) -> String {
+    let document: Value =
+        serde_json::from_str(&ended.log).unwrap_or_else(|error| panic!("no JSON ({error}): {ended:?}"));
+    document["error"]["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn scripts_are_deployed_listed_rolled_back_and_removed() {
+    let (site, server) = site().await;
+    write(&site, "hello.rhai", HELLO);
+    let created = succeeded(site.picloud(&["deploy", "hello.rhai"]).await);
+    assert!(created.out.starts_with("created") && created.out.contains(&server.url), "{created:?}");
+    let again = succeeded(site.picloud(&["deploy", "hello.rhai", "-o", "json"]).await).json();
+    assert_eq!(again["items"][0]["result"], "unchanged");
+
+    write(&site, "hello.rhai", "\"second\"");
+    succeeded(site.picloud(&["deploy", "hello.rhai"]).await);
+    assert_eq!(succeeded(site.picloud(&["invoke", "hello"]).await).out, "second");
+    let versions = succeeded(site.picloud(&["versions", "hello", "-o", "json"]).await).json();
+    let active = |version: &Value| (version["number"].clone(), version["active"].clone());
+    let versions: Vec<_> = versions["items"].as_array().unwrap().iter().map(active).collect();
+    assert_eq!(versions, [(2.into(), true.into()), (1.into(), false.into())]);
+
+    succeeded(site.picloud(&["rollback", "hello", "1"]).await);
+    let rolled_back = succeeded(site.picloud(&["invoke", "hello", "-o", "json"]).await).json();
+    assert_eq!(rolled_back["json"]["hello"], "world");
+    assert_eq!(
+        error_code(&failed(site.picloud(&["rollback", "hello", "7", "-o", "json"]).await, 1)),
+        "version-not-found"
+    );
+
+    let scripts = succeeded(site.picloud(&["scripts"]).await);
+    assert!(scripts.out.contains("hello"), "{scripts:?}");
+    succeeded(site.picloud(&["rm", "hello"]).await);
+    assert_eq!(
+        error_code(&failed(site.picloud(&["rm", "hello", "-o", "json"]).await, 1)),
+        "script-not-found"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_script_that_does_not_compile_is_shown_and_the_others_are_uploaded() {
+    let (site, server) = site().await;
+    write(&site, "bad.rhai", "let a = 1;\nlet b = (a + ;\n");
+    write(&site, "good.rhai", "\"good\"");
+    let ended = failed(site.picloud(&["deploy", "bad.rhai", "good.rhai"]).await, 1);
+    assert!(ended.log.contains("bad.rhai:2:") && ended.log.contains("let b = (a + ;"), "{ended:?}");
+    assert!(ended.out.contains("good"), "{ended:?}");
+    assert_eq!(succeeded(site.picloud(&["invoke", "good"]).await).out, "good");
+    let ended = failed(site.picloud(&["deploy", "bad.rhai", "-o", "json"]).await, 1);
+    assert_eq!(error_code(&ended), "compile-failed");
+    assert_eq!(ended.json()["items"][0]["result"], "failed");
+    failed(site.picloud(&["deploy", "nowhere.rhai"]).await, 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn calls_show_their_answer_and_their_cost_and_are_recorded() {
+    let (site, server) = site().await;
+    write(&site, "hello.rhai", HELLO);
+    succeeded(site.picloud(&["deploy", "hello.rhai"]).await);
+
+    let answer = succeeded(site.picloud(&["invoke", "hello", "/?name=Pi", "-d", "text"]).await);
+    assert_eq!(answer.out, r#"{"body":"text","hello":"Pi"}"#);
+    assert!(answer.log.starts_with("200 OK") && answer.log.contains("fuel "), "{answer:?}");
+    let answer = succeeded(site.picloud(&["invoke", "hello", "-o", "json"]).await).json();
+    assert!(answer["fuel"].as_u64().unwrap() > 0 && answer["timing_ms"]["sandbox"].is_number(), "{answer}");
+    let id = answer["execution_id"].as_str().unwrap();
+
+    let thrown = failed(site.picloud(&["invoke", "hello", "/?name=trouble", "-o", "json"]).await, 1);
+    assert_eq!(thrown.json()["status"], 418);
+    let bug = failed(site.picloud(&["invoke", "hello", "/?name=bug"]).await, 1);
+    assert!(bug.log.contains("script-error") && bug.log.contains("hello:5:"), "{bug:?}");
+    assert_eq!(
+        error_code(&failed(site.picloud(&["invoke", "nobody", "-o", "json"]).await, 1)),
+        "route-not-found"
+    );
+
+    let shown = succeeded(site.picloud(&["executions", "show", id, "-o", "json"]).await).json();
+    assert_eq!((shown["id"].as_str(), shown["status"].as_u64()), (Some(id), Some(200)), "{shown}");
+    let all = succeeded(site.picloud(&["executions", "hello", "-o", "json"]).await).json();
+    let statuses = |page: &Value| {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["status"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&all), [500, 418, 200, 200]);
+    let failures = succeeded(site.picloud(&["executions", "--status", "5xx", "-o", "json"]).await).json();
+    assert_eq!(statuses(&failures), [500]);
+
+    let logs = succeeded(site.picloud(&["logs", "hello", "-o", "json"]).await);
+    let messages: Vec<String> = logs
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(messages, ["greeting Pi", "greeting world", "greeting trouble", "greeting bug"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn keys_and_values_are_read_and_written() {
+    let (site, server) = site().await;
+    let set = ["kv", "set", "a b/ü", "{\"n\": [1, 2.50]}"];
+    succeeded(site.picloud(&set).await);
+    assert_eq!(succeeded(site.picloud(&["kv", "get", "a b/ü"]).await).out, "{\"n\":[1,2.50]}\n");
+    succeeded(site.picloud(&["kv", "set", "greeting", "hello", "--text"]).await);
+    assert_eq!(
+        succeeded(site.picloud(&["kv", "get", "greeting", "-o", "json"]).await).json()["value"],
+        "hello"
+    );
+    let list = succeeded(site.picloud(&["kv", "list", "-o", "json"]).await).json();
+    let keys: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| item["key"].clone()).collect();
+    assert_eq!(keys, ["a b/ü", "greeting"]);
+
+    failed(site.picloud(&["kv", "set", "greeting", "not json"]).await, 1);
+    succeeded(site.picloud(&["kv", "rm", "greeting"]).await);
+    assert_eq!(
+        error_code(&failed(site.picloud(&["kv", "get", "greeting", "-o", "json"]).await, 1)),
+        "key-not-found"
+    );
+    let long = "k".repeat(600);
+    assert_eq!(
+        error_code(&failed(site.picloud(&["kv", "set", &long, "1", "-o", "json"]).await, 1)),
+        "kv-key-invalid"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn exit_codes_tell_what_kind_of_trouble_it_is() {
+    let (site, server) = site().await;
+    failed(site.picloud(&["no-such-command"]).await, 2);
+    failed(site.picloud(&["invoke"]).await, 2);
+    failed(site.picloud(&["serve", "--limit", "fuel=0"]).await, 2);
+    failed(site.picloud(&["serve", "--dev", "--address", "0.0.0.0:0"]).await, 2);
+    assert!(succeeded(site.picloud(&["--help"]).await).out.contains("Exit codes"));
+
+    let elsewhere = ["scripts", "--server", "http://127.0.0.1:1", "-o", "json"];
+    assert_eq!(error_code(&failed(site.picloud(&elsewhere).await, 3)), "unreachable");
+    let refused = ["scripts", "--server", &server.url, "--token", "pct_wrong", "-o", "json"];
+    assert_eq!(error_code(&failed(site.picloud(&refused).await, 3)), "unauthorized");
+    server.stop().await;
+    failed(site.picloud(&["scripts"]).await, 3);
+}
+
+#[tokio::test]
+async fn a_script_runs_without_a_server() {
+    let site = Site::new();
+    write(&site, "hello.rhai", HELLO);
+    let answer = succeeded(site.picloud(&["run", "hello.rhai", "/?name=Pi"]).await);
+    assert_eq!(answer.out, r#"{"body":"","hello":"Pi"}"#);
+    assert!(answer.log.contains("fuel ") && answer.log.contains("greeting Pi"), "{answer:?}");
+    let bug = failed(site.picloud(&["run", "hello.rhai", "/?name=bug"]).await, 1);
+    assert!(bug.log.contains("hello.rhai:5:") && bug.log.contains("a.no_such_function()"), "{bug:?}");
+}
