@@ -8,9 +8,8 @@ use crate::modules::json;
 /// Register the module and the two functions of the language.
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    for (name, level) in
-        [("debug", Level::Debug), ("info", Level::Info), ("warn", Level::Warn), ("error", Level::Error)]
-    {
+    // No `log::debug`: Rhai's parser reserves the word for its own function, which is set below.
+    for (name, level) in [("info", Level::Info), ("warn", Level::Warn), ("error", Level::Error)] {
         module.set_native_fn(name, move |message: Dynamic| {
             log::write(level, &text(&message));
             Ok(())
