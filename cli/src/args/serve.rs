@@ -56,7 +56,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "CALLS")]
     pub max_waiting_calls: Option<u64>,
 
-    /// Memory for the images of scripts that are called often [default: 134217728]
+    /// Memory for the images of scripts that are called often [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     pub image_cache_bytes: Option<u64>,
 
