@@ -1,1 +1,0 @@
-//! The REST API over a real listener.

@@ -1,0 +1,15 @@
+//! The REST API and the server around it, over a real listener.
+
+mod access;
+mod openapi;
+mod requests;
+mod scripts;
+mod server;
+mod stopping;
+mod uploads;
+mod versions;
+
+/// Works for so many milliseconds, then answers with its version. It needs much fuel.
+fn slow(ms: u32) -> String {
+    format!("let until = time::now() + {ms}; while time::now() < until {{ }} ctx.version")
+}
