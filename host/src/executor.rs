@@ -49,7 +49,8 @@ pub struct Executor {
     scripts: Arc<dyn Scripts>,
     kv: Arc<dyn Kv>,
     clock: Arc<dyn Clock>,
-    /// One permit for each sandbox that is kept for loads.
+    /// One permit for each sandbox that is kept for uploads. A call loads its cold script in its own, and does not wait
+    /// for uploads.
     loads: Semaphore,
 }
 
@@ -147,7 +148,6 @@ impl Executor {
     }
 
     async fn build(&self, source: &str, limits: &Limits) -> Result<Image, Failure> {
-        let _permit = self.loads.acquire().await;
         let deadline = Instant::now() + limits.deadline();
         self.sandbox.load(source, self.state(None, *limits, deadline)).await
     }
@@ -160,7 +160,10 @@ impl Executor {
 #[async_trait]
 impl Loader for Executor {
     async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
-        let build = || self.build(source, limits);
+        let build = || async {
+            let _permit = self.loads.acquire().await;
+            self.build(source, limits).await
+        };
         Ok(self.images.get_or_build(SourceHash::of(source), build).await?.report)
     }
 }
