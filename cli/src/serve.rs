@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use axum::http::Uri;
 use picloud_host::active::Active;
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
@@ -18,6 +19,7 @@ use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::gate::Gate;
 use picloud_host::ingress::{self, Guard, Ingress};
 use picloud_host::ports::{Clock, SystemClock};
+use picloud_host::problem::{Code, Problem};
 use picloud_host::sequencer::SequencerOptions;
 use picloud_manager::publish::Publisher;
 use picloud_manager::store::kv::SqliteKv;
@@ -166,7 +168,7 @@ async fn control_plane(config: &ServeConfig, storage: &Storage, ingress: &Ingres
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
     };
-    Ok(api::router(state).merge(metrics(storage.telemetry.clone())))
+    Ok(api::router(state).merge(metrics(storage.telemetry.clone())).fallback(nothing_here))
 }
 
 fn joined(result: Result<(), tokio::task::JoinError>, what: &str) {
@@ -182,6 +184,10 @@ async fn executor(config: ExecutorConfig) -> Result<Arc<Executor>> {
 
 fn metrics(telemetry: Arc<Telemetry>) -> axum::Router {
     axum::Router::new().route("/metrics", axum::routing::get(async move || prometheus::page(&telemetry)))
+}
+
+async fn nothing_here(uri: Uri) -> Problem {
+    Problem::new(Code::RouteNotFound).instance(uri.path())
 }
 
 /// Completes at the first SIGTERM or SIGINT.

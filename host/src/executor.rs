@@ -102,7 +102,9 @@ impl Executor {
 
             let commit = Instant::now();
             let committed = self.commit(state.kv.into_transaction(), &result).await;
-            cost.commit_us += u64::try_from(commit.elapsed().as_micros()).unwrap_or(u64::MAX);
+            if result.is_ok() {
+                cost.commit_us += u64::try_from(commit.elapsed().as_micros()).unwrap_or(u64::MAX);
+            }
             let result = match committed {
                 Ok(()) => result,
                 Err(CommitError::Conflict) if cost.reruns < MAX_RERUNS && Instant::now() < deadline => {

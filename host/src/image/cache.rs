@@ -127,7 +127,8 @@ mod tests {
     async fn a_build_that_nobody_waits_for_any_more_leaves_nothing() {
         let cache = ImageCache::new(0);
         let hash = SourceHash::of("loop {}");
-        let wait = || tokio::time::timeout(std::time::Duration::from_millis(1), cache.get_or_build(hash, never));
+        let wait =
+            || tokio::time::timeout(std::time::Duration::from_millis(1), cache.get_or_build(hash, never));
         let (first, second) = tokio::join!(wait(), wait());
         assert!(first.is_err() && second.is_err());
         assert_eq!(cache.lock().slots.len(), 0);

@@ -100,7 +100,8 @@ fn connection(
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(config.head_patience);
+    // A client that has said everything may close its side and wait for the answer.
+    builder.http1().half_close(true).timer(TokioTimer::new()).header_read_timeout(config.head_patience);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
     let watcher = graceful.watcher();
     async move {

@@ -66,9 +66,10 @@ pub(crate) fn of_trap(error: &wasmtime::Error, state: &CallState) -> Failure {
         }
         // The guest has two stacks. The second one is at the start of its memory and grows down: its overflow is an access
         // below address 0, and no other access of the guest is out of bounds.
-        Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => {
-            limit(Code::StackExhausted, "the call nested functions, expressions or values too deep".to_owned())
-        }
+        Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => limit(
+            Code::StackExhausted,
+            "the call nested functions, expressions or values too deep".to_owned(),
+        ),
         _ if panicked_for_order(state) => Failure {
             code: Code::ScriptError,
             message: "sort: the order of the elements contradicts itself".to_owned(),

@@ -17,7 +17,10 @@ impl Host for CallState {
         };
         let size = (offset as usize).saturating_add(memory.len());
         // `peak` is the size of the memory now: it never shrinks.
-        if !offset.is_multiple_of(ALIGNMENT) || !size.is_multiple_of(WASM_PAGE) || size as u64 != self.memory.peak {
+        if !offset.is_multiple_of(ALIGNMENT)
+            || !size.is_multiple_of(WASM_PAGE)
+            || size as u64 != self.memory.peak
+        {
             return Err(wasmtime::Error::msg("what was handed over is not the memory"));
         }
         *capture = Capture::Done { offset, memory };

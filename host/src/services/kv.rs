@@ -120,7 +120,8 @@ impl Host for CallState {
         check!(self.kv.operations(1));
         // Both are kept until the commit, so their size is bounded as that of keys is.
         check!(self.kv.prefix(&prefix));
-        if cursor.as_ref().is_some_and(|cursor| !cursor.starts_with(&prefix) || self.kv.key(cursor).is_err()) {
+        if cursor.as_ref().is_some_and(|cursor| !cursor.starts_with(&prefix) || self.kv.key(cursor).is_err())
+        {
             return Ok(Err(Error::CursorInvalid));
         }
         let now = self.clock.now_ms();

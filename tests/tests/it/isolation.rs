@@ -10,14 +10,14 @@ use picloud_host::limits::Limits;
 use picloud_host::loader::Loader as _;
 use slot::{FUEL, Slot};
 
-/// Fills 40 MiB with a marker, in many pieces and in one, grows tables of variables, and leaves closures behind.
+/// Fills 20 MiB with a marker, in many pieces and in one, grows tables of variables, and leaves closures behind.
 const DIRTY: &str = r#"
     const SHARED = [1, 2];
     let count = 0;
     const NEXT = || { count += 1; count };
     fn fill() {
         let pieces = [];
-        for i in 0..40 { pieces.push(blob(1000000, 0xa5)); }
+        for i in 0..20 { pieces.push(blob(1000000, 0xa5)); }
         let text = "SECRET";
         for i in 0..17 { text += text; }
         pieces.push(text);
@@ -35,7 +35,7 @@ const DIRTY: &str = r#"
         if req.query.then == "loop" { loop {} }
         if req.query.then == "memory" { loop { pieces.push(blob(1000000, 0xa5)); } }
         if req.query.then == "stack" { return dive(0); }
-        if req.query.then == "throw" { throw pieces[40]; }
+        if req.query.then == "throw" { throw pieces[20]; }
         if req.query.then == "sort" {
             let a = []; for i in 0..2000 { a.push(i * 7919 % 2003); }
             a.sort(|x, y| { count += 1; if count % 2 == 0 { 1 } else { -1 } });
@@ -47,7 +47,7 @@ const DIRTY: &str = r#"
 
 /// Every way a call can end.
 const ENDS: &[(&str, &str)] = &[
-    ("", "200 [[1,2],3,41]"),
+    ("", "200 [[1,2],3,21]"),
     ("throw", "script-threw"),
     ("loop", "fuel-exhausted"),
     ("memory", "memory-exhausted"),
@@ -128,7 +128,9 @@ async fn a_call_that_is_cut_off_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_finds_memory_that_was_never_written() {
     let source = |name: &str| {
-        format!("const {name} = fill(); fn fill() {{ let a = []; for i in 0..70000 {{ a.push(i); }} a }} fn handle(req) {{ 1 }}")
+        format!(
+            "const {name} = fill(); fn fill() {{ let a = []; for i in 0..70000 {{ a.push(i); }} a }} fn handle(req) {{ 1 }}"
+        )
     };
     let slot = Slot::new().await;
     let limits = Limits { fuel: FUEL, ..Limits::default() };

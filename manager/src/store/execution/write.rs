@@ -58,10 +58,7 @@ fn insert(rows: usize) -> String {
 /// # Errors
 ///
 /// Storage failed.
-pub async fn insert_all(
-    connection: &mut SqliteConnection,
-    records: &[ExecutionRecord],
-) -> sqlx::Result<()> {
+pub async fn insert_all(connection: &mut SqliteConnection, records: &[ExecutionRecord]) -> sqlx::Result<()> {
     let mut left = records;
     for (rows, sql) in &*STATEMENTS {
         while let Some((some, rest)) = left.split_at_checked(*rows) {

@@ -14,8 +14,16 @@ async fn answers_that_cannot_be_sent_are_refused() {
         ("#{a: regex::compile(\"a\")}", 500, "answer-invalid"),
         ("#{a: response(200, \"x\")}", 500, "answer-invalid"),
         ("[req]", 500, "answer-invalid"),
-        ("let a = []; for i in 0..100 { a.push(`${i}`) } response(200, \"\", #{\"x-a\": a})", 500, "answer-invalid"),
-        ("let s = \"x\"; for i in 0..15 { s += s } response(200, \"\", #{\"x-a\": s})", 500, "answer-invalid"),
+        (
+            "let a = []; for i in 0..100 { a.push(`${i}`) } response(200, \"\", #{\"x-a\": a})",
+            500,
+            "answer-invalid",
+        ),
+        (
+            "let s = \"x\"; for i in 0..15 { s += s } response(200, \"\", #{\"x-a\": s})",
+            500,
+            "answer-invalid",
+        ),
         ("response(99, \"\")", 500, "script-error"),
         ("response(101, \"\")", 500, "script-error"),
         ("response(600, \"\")", 500, "script-error"),

@@ -66,7 +66,10 @@ async fn bodies_over_the_limit() {
         reply.assert_problem(413, "body-too-large");
     }
     // A length alone is enough to be refused, and to be no reason to wait.
-    let request = format!("POST /default/length HTTP/1.1\r\nhost: {}\r\ncontent-length: 9999999999\r\n\r\n", app.address);
+    let request = format!(
+        "POST /default/length HTTP/1.1\r\nhost: {}\r\ncontent-length: 9999999999\r\n\r\n",
+        app.address
+    );
     let answer = exchange(&app, request.as_bytes()).await;
     assert!(statuses(&answer) == [413] && answer.contains("\"body-too-large\""), "{answer}");
     app.assert_healthy().await;
@@ -93,7 +96,8 @@ async fn lengths_that_contradict_each_other() {
     }
     // The chunks count; what a proxy in front may have taken for the body by its length is no second request.
     let both = format!("{head}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
-    let answer = exchange(&app, format!("{both}GET /default/neighbour HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await;
+    let answer =
+        exchange(&app, format!("{both}GET /default/neighbour HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await;
     assert!(statuses(&answer).len() <= 1, "{answer}");
     app.assert_healthy().await;
 }
@@ -102,7 +106,8 @@ async fn lengths_that_contradict_each_other() {
 async fn pipelined_requests_are_answered_in_order() {
     let app = target().await;
     app.deploy("number", "fn handle(req) { `<${req.path}>` }").await;
-    app.deploy("odd", "fn handle(req) { response(req.query.s.parse_int(), \"a body where none may be\") }").await;
+    app.deploy("odd", "fn handle(req) { response(req.query.s.parse_int(), \"a body where none may be\") }")
+        .await;
     let mut requests = String::new();
     let mut expected = Vec::new();
     for n in 0..50 {

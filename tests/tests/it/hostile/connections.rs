@@ -19,7 +19,10 @@ async fn slow_and_silent_callers_keep_nobody_waiting() {
             0 => String::new(),
             1 => "PRI * HTTP/2".to_owned(),
             2 => get(&app, "/default/neighbour"),
-            _ => format!("POST /default/neighbour HTTP/1.1\r\nhost: {}\r\ncontent-length: 100\r\n\r\nx", app.address),
+            _ => format!(
+                "POST /default/neighbour HTTP/1.1\r\nhost: {}\r\ncontent-length: 100\r\n\r\nx",
+                app.address
+            ),
         };
         stream.write_all(head.as_bytes()).await.unwrap();
         held.push(stream);
@@ -44,7 +47,8 @@ async fn call_and_leave(app: &TestApp, path: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_caller_leaves_is_finished_committed_and_recorded() {
     let app = TestApp::builder().limits(|limits| limits.fuel = 20_000_000_000).start().await;
-    app.deploy("slow", "fn handle(req) { kv::incr(\"begun\"); for i in 0..2000000 {} kv::incr(\"done\") }").await;
+    app.deploy("slow", "fn handle(req) { kv::incr(\"begun\"); for i in 0..2000000 {} kv::incr(\"done\") }")
+        .await;
     app.deploy("read", "fn handle(req) { kv::get_many([\"begun\", \"done\"]) }").await;
     for _ in 0..3 {
         call_and_leave(&app, "/default/slow").await;

@@ -17,7 +17,8 @@ async fn a_script_gets_what_came_without_harm() {
     app.deploy("echo", ECHO).await;
     let value = reqwest::header::HeaderValue::from_bytes(b"a\xff\xc3").unwrap();
     let request = app.request("POST", "/default/echo/%ff/a%2fb/%/%zz/%c3%28?k%ff=%ff%fe&%=%zz&a=%00");
-    let reply = picloud_tests::Reply::of(request.header("x-bytes", value).body(vec![0xff, 0xfe, 0, b'"'])).await;
+    let reply =
+        picloud_tests::Reply::of(request.header("x-bytes", value).body(vec![0xff, 0xfe, 0, b'"'])).await;
     assert_eq!(reply.status, 200, "{reply}");
     let seen = reply.json();
     assert_eq!(seen["path"], "/%ff/a%2fb/%/%zz/%c3%28");
@@ -50,13 +51,17 @@ async fn names_and_sources_must_be_text() {
     let reply = app.put_script("hostile", vec![b'1', 0xff]).await;
     let problem = reply.assert_problem(422, "source-invalid");
     assert!(problem["detail"].as_str().is_some_and(|text| text.contains("offset 1")), "{reply}");
-    for path in ["/api/v1/apps/default/scripts/%ff", "/api/v1/apps/%ff/scripts/a", "/api/v1/apps/default/kv/%ff"] {
+    for path in
+        ["/api/v1/apps/default/scripts/%ff", "/api/v1/apps/%ff/scripts/a", "/api/v1/apps/default/kv/%ff"]
+    {
         app.get(path).await.assert_problem(400, "request-invalid");
     }
     for path in ["/api/v1/apps/default/scripts/%00", "/api/v1/apps/default/scripts/..%2f..%2fetc"] {
         app.get(path).await.assert_problem(400, "name-invalid");
     }
-    for path in ["/%ff/%ff", "/default/%ff", "/default/neighbour%00", "/default%2fneighbour", "/DEFAULT/neighbour"] {
+    for path in
+        ["/%ff/%ff", "/default/%ff", "/default/neighbour%00", "/default%2fneighbour", "/DEFAULT/neighbour"]
+    {
         app.get(path).await.assert_problem(404, "route-not-found");
     }
     app.assert_healthy().await;

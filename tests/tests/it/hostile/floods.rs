@@ -25,7 +25,10 @@ async fn a_log_flood_is_cut_and_counted() {
         let record = record(&app, reply.execution_id()).await;
         let dropped = record["log_dropped"].as_u64().unwrap_or_default();
         let lines = record["log"].as_array().map_or(0, Vec::len);
-        assert!(dropped > 10 && (1..=most_lines).contains(&lines), "{source}: {lines} kept, {dropped} dropped");
+        assert!(
+            dropped > 10 && (1..=most_lines).contains(&lines),
+            "{source}: {lines} kept, {dropped} dropped"
+        );
     }
     app.assert_healthy().await;
 }

@@ -35,7 +35,9 @@ pub(super) async fn rest(mut stream: TcpStream) -> String {
 
 /// The statuses of the answers in a text.
 pub(super) fn statuses(text: &str) -> Vec<u16> {
-    text.match_indices("HTTP/1.1 ").filter_map(|(at, found)| text.get(at + found.len()..)?.get(..3)?.parse().ok()).collect()
+    text.match_indices("HTTP/1.1 ")
+        .filter_map(|(at, found)| text.get(at + found.len()..)?.get(..3)?.parse().ok())
+        .collect()
 }
 
 /// A request without a body.

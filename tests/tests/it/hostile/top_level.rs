@@ -56,7 +56,8 @@ async fn a_refused_upload_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_refused_uploads_at_once_leave_room_for_calls() {
     let app = target().await;
-    let uploads = (0..40).map(|n| app.put_script("hostile", with_handler(&format!("let n = {n}; loop {{}}"))));
+    let uploads =
+        (0..40).map(|n| app.put_script("hostile", with_handler(&format!("let n = {n}; loop {{}}"))));
     let calls = async {
         for _ in 0..50 {
             super::neighbour_is_served(&app).await;

@@ -16,7 +16,7 @@ use picloud_tests::TestApp;
 use uuid::Uuid;
 
 /// Fuel of each call.
-pub(super) const FUEL: u64 = 200_000_000;
+pub(super) const FUEL: u64 = 2_000_000_000;
 
 /// See the module.
 pub(super) struct Slot {

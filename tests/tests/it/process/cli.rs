@@ -146,7 +146,8 @@ async fn calls_show_their_answer_and_their_cost_and_are_recorded() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(messages, ["greeting Pi", "greeting world", "greeting trouble", "greeting bug"]);
+    let bug = "Function not found: no_such_function (i64)";
+    assert_eq!(messages, ["greeting Pi", "greeting world", "greeting trouble", "greeting bug", bug]);
     server.stop().await;
 }
 

@@ -11,5 +11,5 @@ mod versions;
 
 /// Works for so many milliseconds, then answers with its version. It needs much fuel.
 fn slow(ms: u32) -> String {
-    format!("let until = time::now() + {ms}; while time::now() < until {{ }} ctx.version")
+    format!("let end = time::now() + {ms}; while time::now() < end {{ }} ctx.version")
 }

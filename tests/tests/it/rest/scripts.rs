@@ -96,7 +96,7 @@ async fn a_source_that_does_not_compile_is_refused_with_its_place() {
     app.deploy("a", "\"works\"").await;
     for (source, line, column) in [
         ("let x = ;", 1, 9),
-        ("fn handle() {\n    let grüße = 1\n    2\n}", 3, 5),
+        ("fn handle() {\n    let a = \"grüße\"\n    2\n}", 3, 5),
         ("\"not closed", 1, 1),
         ("fn handle() {\n", 2, 1),
         ("let é = 1; ]", 1, 5),
@@ -118,7 +118,7 @@ async fn a_top_level_that_fails_is_refused_with_its_place() {
     app.deploy("a", "\"works\"").await;
     for (top, line, column) in [
         ("\n  throw \"not today\";", 2, 3),
-        ("const A = [1][5];", 1, 14),
+        ("const A = [1][5];", 1, 15),
         ("const B = kv::get(\"a\");", 1, 15),
         ("const C = nowhere;", 1, 11),
     ] {
