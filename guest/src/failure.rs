@@ -30,9 +30,10 @@ pub(crate) fn of_eval(error: EvalAltResult) -> Failure {
             failure
         }
         EvalAltResult::ErrorRuntime(value, at) => Failure { position: position(at), ..of_thrown(&value) },
-        EvalAltResult::ErrorStackOverflow(at) => {
-            Failure { position: position(at), ..new(FailureKind::Stack, "function calls are nested too deep") }
-        }
+        EvalAltResult::ErrorStackOverflow(at) => Failure {
+            position: position(at),
+            ..new(FailureKind::Stack, "function calls are nested too deep")
+        },
         // A name that is made up while the script runs, as in `Fn("eval")`: the source itself was fine.
         EvalAltResult::ErrorParsing(kind, at) => {
             Failure { kind: FailureKind::Runtime, ..of_parse(&ParseError(Box::new(kind), at)) }

@@ -107,7 +107,9 @@ fn kind(value: &Dynamic) -> String {
         "map" => "a map".to_owned(),
         "Fn" => "a function pointer".to_owned(),
         // `alloc::rc::Rc<guest::sdk::request::Request>` is a Request to everybody else.
-        other => format!("a value of type {}", other.rsplit("::").next().unwrap_or(other).trim_end_matches('>')),
+        other => {
+            format!("a value of type {}", other.rsplit("::").next().unwrap_or(other).trim_end_matches('>'))
+        }
     }
 }
 

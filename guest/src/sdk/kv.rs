@@ -137,5 +137,8 @@ fn explain(reason: Error) -> Box<EvalAltResult> {
         Error::NotAnInteger => "kv: the value is not an integer, or would leave the range of one".to_owned(),
         Error::TtlInvalid => "kv: a time to live must be at least 1 millisecond".to_owned(),
         Error::CursorInvalid => "kv: the cursor did not come from list".to_owned(),
+        Error::NoCall => {
+            "kv: the top level runs at upload, where there are no keys; use kv in a handler".to_owned()
+        }
     })
 }

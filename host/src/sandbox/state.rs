@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 
-use crate::call::{AppId, ExecRequest};
+use crate::call::ExecRequest;
 use crate::limits::Limits;
 use crate::ports::{Clock, Kv};
 use crate::services::kv::KvSession;
@@ -53,7 +53,7 @@ impl CallState {
         kv: Arc<dyn Kv>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let app = request.as_ref().map_or(AppId(0), |request| request.script.app_id);
+        let app = request.as_ref().map(|request| request.script.app_id);
         Self {
             request,
             limits,

@@ -74,13 +74,20 @@ async fn check_answers(cases: &[(&str, &str)]) {
     app.assert_healthy().await;
 }
 
+/// Stands for a source that may be accepted or take more fuel to compile than there is: a matter of its price alone.
+const EITHER: &str = "accepted or top-level-limit";
+
 /// Each source is refused with status 422 and the code, or accepted if the code is empty.
 async fn check_uploads(cases: &[(String, &str)]) {
-    // What takes more than this to compile is refused here, as it would be with the default limit.
+    // Less than the default, so that sources that are dear to compile are refused soon.
     let app = target_with(150_000_000).await;
     for (source, code) in cases {
         let reply = upload(&app, source.clone()).await;
-        assert_eq!(reply.problem_code(), *code, "{}: {reply}", excerpt(source));
+        if *code == EITHER && reply.is_success() {
+            continue;
+        }
+        let code = if *code == EITHER { "top-level-limit" } else { code };
+        assert_eq!(reply.problem_code(), code, "{}: {reply}", excerpt(source));
         assert!(if code.is_empty() { reply.is_success() } else { reply.status == 422 }, "{reply}");
     }
     app.assert_healthy().await;

@@ -134,11 +134,11 @@ async fn lists_are_in_byte_order_page_by_page() {
 async fn a_time_to_live_ends_for_everyone() {
     let app = TestApp::start().await;
     app.deploy("read", "[kv::get(\"short\"), kv::exists(\"short\"), kv::list(\"\").entries.len]").await;
-    let path = format!("{}?ttl_ms=300", key("short"));
+    let path = format!("{}?ttl_ms=1000", key("short"));
     assert_eq!(put(&app, &path, "application/json", "1").await.status, 201);
     assert!(app.get(&key("short")).await.header("picloud-expires-at").is_some());
     assert_eq!(app.get("/default/read").await.json(), json!([1, true, 1]));
-    tokio::time::sleep(std::time::Duration::from_millis(350)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
     app.get(&key("short")).await.assert_problem(404, "key-not-found");
     assert_eq!(app.get("/default/read").await.json(), json!([null, false, 0]));
     assert_eq!(keys(&app.get(LIST).await.json()), Vec::<&str>::new());

@@ -24,6 +24,8 @@ type Listing = (Vec<(Arc<str>, KvValue)>, Option<Arc<str>>);
 pub(crate) struct KvSession {
     kv: Arc<dyn Kv>,
     app: AppId,
+    /// False while a script is loaded: then there is nothing to read, and nobody would commit.
+    in_call: bool,
     limits: Limits,
     /// Taken before the first read.
     snapshot: Option<Snapshot>,
@@ -37,10 +39,12 @@ pub(crate) struct KvSession {
 }
 
 impl KvSession {
-    pub(crate) fn new(kv: Arc<dyn Kv>, app: AppId, limits: Limits) -> Self {
+    /// The session of a call of this app; without one, of a load.
+    pub(crate) fn new(kv: Arc<dyn Kv>, app: Option<AppId>, limits: Limits) -> Self {
         Self {
             kv,
-            app,
+            app: app.unwrap_or(AppId(0)),
+            in_call: app.is_some(),
             limits,
             snapshot: None,
             reads: BTreeMap::new(),
@@ -101,6 +105,9 @@ impl KvSession {
 
     /// Count operations against the limit.
     pub(super) fn operations(&mut self, count: usize) -> Result<(), Error> {
+        if !self.in_call {
+            return Err(Error::NoCall);
+        }
         self.operations = self.operations.saturating_add(count as u64);
         if self.operations > self.limits.kv_operations {
             return Err(Error::TooManyOperations(bound(self.limits.kv_operations)));

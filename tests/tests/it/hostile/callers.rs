@@ -14,7 +14,7 @@ async fn forms_of_the_target() {
     assert!(statuses(&answer) == [200] && answer.ends_with("\r\n\r\n42"), "{answer}");
     for (line, status) in [
         ("OPTIONS * HTTP/1.1", 404),
-        ("CONNECT example.org:443 HTTP/1.1", 404),
+        ("CONNECT example.org:443 HTTP/1.1", 421),
         ("GET /default/neighbour/../../../etc/passwd HTTP/1.1", 200),
         ("GET //default/neighbour HTTP/1.1", 404),
         ("GET /default//neighbour HTTP/1.1", 404),

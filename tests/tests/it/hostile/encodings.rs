@@ -5,9 +5,12 @@ use super::target;
 
 const ECHO: &str = r#"
     fn handle(req) {
-        let part = |read| try { read.call() } catch (error) { "error: " + error };
+        let body = "";
+        let json = "";
+        try { req.body } catch (error) { body = "error: " + error; }
+        try { req.json } catch (error) { json = "error: " + error; }
         #{path: req.path, segments: req.segments, query: req.query, header: req.headers["x-bytes"],
-          body: part.call(|| req.body), json: part.call(|| req.json), blob: req.blob.len}
+          body: body, json: json, blob: req.blob.len}
     }
 "#;
 

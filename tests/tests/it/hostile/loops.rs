@@ -72,7 +72,11 @@ async fn bombs_reach_the_memory_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_costs_no_fuel_ends_at_the_deadline() {
-    let app = TestApp::builder().limits(|limits| limits.deadline_ms = 300).start().await;
+    let change = |limits: &mut picloud_host::limits::Limits| {
+        limits.fuel = 1_000_000_000_000;
+        limits.deadline_ms = 300;
+    };
+    let app = TestApp::builder().limits(change).start().await;
     app.deploy("neighbour", "6 * 7").await;
     // The host does the work; the next ones copy much with few instructions.
     for source in [

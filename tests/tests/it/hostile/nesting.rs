@@ -22,8 +22,8 @@ async fn deep_values_cannot_be_sent_stored_or_logged() {
         (&nested(1_000_000, "h"), 500, "fuel-exhausted"),
         ("let a = []; for i in 0..100000 { a = [a]; } a", 500, "fuel-exhausted"),
         ("let m = #{}; for i in 0..100000 { m = #{m: m}; } m", 500, "fuel-exhausted"),
-        ("let f = Fn(\"f\"); for i in 0..100000 { f = f.curry(f); } 1", 500, "fuel-exhausted"),
-        ("let a = 1; for i in 0..100000 { let b = a; a = || b; } 1", 500, "fuel-exhausted"),
+        ("let f = Fn(\"f\"); for i in 0..100000 { f = f.curry(f); } 1", 500, "memory-exhausted"),
+        ("let a = 1; for i in 0..100000 { let b = a; a = || b; } 1", 500, "stack-exhausted"),
     ])
     .await;
 }
@@ -89,13 +89,13 @@ async fn json_that_unfolds_is_bounded() {
             500,
             "memory-exhausted",
         ),
-        ("let a = [1]; for i in 0..40 { a = [a, a] } a", 500, "fuel-exhausted"),
+        ("let a = [1]; for i in 0..40 { a = [a, a] } a", 500, "memory-exhausted"),
         (
             "let t = \"[],\"; for i in 0..20 { t += t } json::parse(\"[\" + t + \"1]\").len",
             500,
             "memory-exhausted",
         ),
-        ("let t = \"a\"; for i in 0..20 { t += t } t.split(\"\").len", 500, "fuel-exhausted"),
+        ("let t = \"a\"; for i in 0..20 { t += t } t.split(\"\").len", 500, "memory-exhausted"),
     ])
     .await;
 }

@@ -41,7 +41,7 @@ async fn no_call_is_dropped_while_scripts_are_uploaded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_under_way_keeps_its_version() {
     let app = TestApp::builder().limits(|limits| limits.fuel = 1_000_000_000_000).start().await;
-    app.deploy("a", slow(600)).await;
+    app.deploy("a", slow(1500)).await;
     let call = tokio::spawn(Reply::of(app.request("GET", "/default/a")));
     tokio::time::sleep(Duration::from_millis(150)).await;
     app.deploy("a", "\"new\"").await;
@@ -53,7 +53,7 @@ async fn a_call_under_way_keeps_its_version() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_under_way_outlives_its_script() {
     let app = TestApp::builder().limits(|limits| limits.fuel = 1_000_000_000_000).start().await;
-    app.deploy("a", slow(600)).await;
+    app.deploy("a", slow(1500)).await;
     let call = tokio::spawn(Reply::of(app.request("GET", "/default/a")));
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(app.delete(&picloud_tests::app::script_path("a")).await.status, 204);
