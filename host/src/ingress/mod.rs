@@ -1,10 +1,11 @@
 //! The way in: HTTP requests become calls, outcomes become HTTP answers.
 //!
 //! `server` accepts connections, `router` tells scripts from the control plane, `request` and `answer` translate,
-//! `idle` ends connections that do nothing, `to_the_end` keeps a call running whose caller has left.
+//! `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end` keeps a call running whose caller has left.
 
 mod answer;
 mod idle;
+mod lingering;
 mod request;
 mod router;
 mod server;
@@ -21,12 +22,12 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::Request;
-use hyper::body::Incoming;
 
 use crate::active::Active;
 use crate::call::{ExecRequest, Failure, Outcome, Payload};
 use crate::executor::Executor;
 use crate::gate::{Gate, Overloaded};
+use crate::ingress::lingering::Lingering;
 use crate::ingress::request::Target;
 use crate::ingress::to_the_end::ToTheEnd;
 use crate::ports::{Clock, ExecutionLog, ExecutionRecord, RecordedError};
@@ -50,7 +51,7 @@ impl Ingress {
     /// Answer a request for a script.
     async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<Lingering>,
         peer: std::net::SocketAddr,
     ) -> Response<Body> {
         let path = request.uri().path().to_owned();
@@ -60,7 +61,7 @@ impl Ingress {
 
     async fn call(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<Lingering>,
         peer: std::net::SocketAddr,
     ) -> Result<Response, Problem> {
         let Target { script, limits, rest } = request::target(&self.active.current(), request.uri().path())?;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use uuid::Uuid;
 
 use crate::active::ActiveSet;
 use crate::call::{ExecRequest, HttpCall, Payload, ScriptRef};
+use crate::ingress::lingering::Lingering;
 use crate::limits::Limits;
 use crate::problem::{Code, Problem};
 
@@ -50,7 +51,7 @@ pub(super) fn target(active: &ActiveSet, path: &str) -> Result<Target, Problem> 
 
 /// Read the body and put the call together.
 pub(super) async fn to_call(
-    request: Request<Incoming>,
+    request: Request<Lingering>,
     rest: String,
     script: Arc<ScriptRef>,
     limits: Limits,
@@ -81,7 +82,7 @@ pub(super) async fn to_call(
     })
 }
 
-async fn read(body: Incoming, limit: u64) -> Result<Bytes, Problem> {
+async fn read(body: Lingering, limit: u64) -> Result<Bytes, Problem> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use crate::ingress::Ingress;
+use crate::ingress::lingering::Lingering;
 use crate::problem::{Code, Problem};
 
 /// Looks at every request before anything else does, and may refuse it.
@@ -40,7 +41,7 @@ impl Router {
         if let Some(Err(problem)) = self.guard.as_ref().map(|guard| guard(&parts)) {
             return problem.instance(parts.uri.path()).into_response();
         }
-        let mut request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, Lingering::new(body));
         let first = request.uri().path().split('/').nth(1).unwrap_or_default();
         match first {
             "livez" => "ok\n".into_response(),
