@@ -247,7 +247,6 @@ impl Process {
     }
 
     /// A request to this server.
-    #[must_use]
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method is a token");
         let request = self.client.request(method, format!("{}{path}", self.url));

@@ -1,7 +1,8 @@
 //! The way in: HTTP requests become calls, outcomes become HTTP answers.
 //!
 //! `server` accepts connections, `router` tells scripts from the control plane, `request` and `answer` translate,
-//! `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end` keeps a call running whose caller has left.
+//! `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end` keeps a call running
+//! whose caller has left.
 
 mod answer;
 mod idle;
