@@ -38,7 +38,7 @@ format: ## Format every source file
 	cd tests/baseline && $(CARGO) fmt
 
 doc: setup ## Build the reference of the crates, with warnings denied
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(PROFILE) --workspace --no-deps --locked --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc $(PROFILE) --workspace --no-deps --locked --document-private-items
 
 bench: build ## Measure against a native server without isolation (needs wrk); BENCH_ARGS=--quick is shorter
 	cd tests/baseline && CARGO_TARGET_DIR=$(abspath $(TARGET_DIR))/baseline $(CARGO) build --release --locked
