@@ -1,4 +1,4 @@
-//! Records of executions: finding them again. [`write`] puts them there.
+//! Records of executions: finding them again. [`mod@write`] puts them there.
 
 pub mod write;
 

@@ -56,7 +56,7 @@ fn functions(text: &str) -> Vec<(&str, usize, usize)> {
         let length = if one_line {
             1
         } else {
-            lines[first..].iter().position(|line| ends(line)).map_or(1, |last| last + 1)
+            lines[first..].iter().position(ends).map_or(1, |last| last + 1)
         };
         functions.push((name, first + 1, length));
     }
