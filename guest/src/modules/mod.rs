@@ -14,10 +14,13 @@ mod uuid;
 
 use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Module, NativeCallContext, Position};
 
+/// Puts the functions of one module into it.
+type Fill = fn(&mut Module);
+
 /// Make the modules available to scripts: `json::parse(text)`.
 pub fn register(engine: &mut Engine) {
     engine.register_type_with_name::<regex::Pattern>("Regex");
-    let modules: [(&str, fn(&mut Module)); 9] = [
+    let modules: [(&str, Fill); 9] = [
         ("base64", base64::fill),
         ("crypto", crypto::fill),
         ("hex", hex::fill),

@@ -53,11 +53,8 @@ fn functions(text: &str) -> Vec<(&str, usize, usize)> {
             rest.starts_with('}') || (rest.starts_with(')') && rest.ends_with(';'))
         };
         let one_line = line.ends_with(['}', ';']);
-        let length = if one_line {
-            1
-        } else {
-            lines[first..].iter().position(ends).map_or(1, |last| last + 1)
-        };
+        let length =
+            if one_line { 1 } else { lines[first..].iter().position(ends).map_or(1, |last| last + 1) };
         functions.push((name, first + 1, length));
     }
     functions
