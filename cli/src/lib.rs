@@ -27,6 +27,10 @@ use output::{Format, Terminal};
 /// The whole process: reads the arguments and the environment, runs the command, tells how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    // The allocator's arenas and wasmtime's reservations are sparse: huge pages under them cost 30 MB on an idle server.
+    // A kernel without them refuses, which is as good.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let env = Env::process();
     let mut terminal = Terminal::process(&env);
     let exit = match parse(std::env::args_os(), &mut terminal) {
