@@ -7,7 +7,6 @@
 use std::fmt;
 
 use rustix::mm::{MapFlags, ProtFlags};
-use rustix::process::Resource;
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -24,8 +23,10 @@ const ENOUGH_WIDE_SLOTS: u64 = 16;
 const MAX_SLOTS: u64 = 256;
 /// Even the smallest machine gets these.
 const MIN_SLOTS: u64 = 4;
-/// The largest reservation that is tried: 47-bit user addresses, halved.
+/// The first reservation that is tried: half of 47-bit user addresses.
 const LARGEST_PROBE: u64 = 1 << 46;
+/// How exactly address space is measured.
+const SMALLEST_PROBE: u64 = 64 * MIB;
 
 /// How slots are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,18 +125,19 @@ impl fmt::Display for Budget {
     }
 }
 
-/// The largest power of two that can be reserved now, in bytes.
+/// How much address space can be reserved in one piece now, in bytes, to within `SMALLEST_PROBE`.
+///
+/// Asking the kernel covers what no single number tells: the width of addresses, `ulimit -v`, and what is in use.
 fn address_space() -> u64 {
-    let limit = rustix::process::getrlimit(Resource::As).current.unwrap_or(u64::MAX);
-    let mut size = LARGEST_PROBE;
-    while size > GIB {
-        if size <= limit && can_reserve(size) {
-            // A limit need not be a power of two.
-            return if limit < size * 2 { limit } else { size };
+    let mut found = 0;
+    let mut step = LARGEST_PROBE;
+    while step >= SMALLEST_PROBE {
+        if can_reserve(found + step) {
+            found += step;
         }
-        size /= 2;
+        step /= 2;
     }
-    size.min(limit)
+    found
 }
 
 #[allow(unsafe_code, reason = "reserving address space is the only way to learn how much there is")]
