@@ -47,8 +47,11 @@ async fn call_and_leave(app: &TestApp, path: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_caller_leaves_is_finished_committed_and_recorded() {
     let app = TestApp::builder().limits(|limits| limits.fuel = 20_000_000_000).start().await;
-    app.deploy("slow", "fn handle(req) { kv::incr(\"begun\"); for i in 0..2000000 {} kv::incr(\"done\") }")
-        .await;
+    app.deploy(
+        "slow",
+        "fn handle(req) { kv::incr(\"begun\"); for i in 0..2000000 { let x = i; } kv::incr(\"done\") }",
+    )
+    .await;
     app.deploy("read", "fn handle(req) { kv::get_many([\"begun\", \"done\"]) }").await;
     for _ in 0..3 {
         call_and_leave(&app, "/default/slow").await;
