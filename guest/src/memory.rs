@@ -23,6 +23,8 @@ unsafe impl GlobalAlloc for Scrubbing {
         if SCRUB.load(Ordering::Relaxed) {
             // SAFETY: the caller gives up the block of `layout.size()` bytes at `ptr`.
             unsafe { ptr.write_bytes(0, layout.size()) };
+            // Without a reader the compiler drops writes to memory that is about to be freed.
+            core::hint::black_box(ptr);
         }
         // SAFETY: the caller's promises are those of `System`.
         unsafe { System.dealloc(ptr, layout) }

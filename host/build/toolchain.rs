@@ -94,7 +94,9 @@ impl Toolchain {
         self.set_environment(&mut command);
         let status = command
             .current_dir(guest)
-            .args(["build", "--release", "--locked", "--lib", "--target", TARGET, "--target-dir"])
+            // The crate is also an rlib, for its tests; link-time optimization is left out where that is built as well.
+            .args(["rustc", "--release", "--locked", "--lib", "--crate-type", "cdylib"])
+            .args(["--target", TARGET, "--target-dir"])
             .arg(&target_dir)
             .status()
             .context("cannot run the inner cargo")?;

@@ -30,6 +30,7 @@ const NOTHING: &str = "()";
 const HELLO: &str = include_str!("../bench/scripts/hello.rhai");
 const ORDER: &str = include_str!("../bench/scripts/order.rhai");
 const ORDER_BODY: &str = include_str!("../bench/scripts/order.json");
+const FIB: &str = include_str!("../bench/scripts/fib.rhai");
 const COUNTER: &str = include_str!("../bench/scripts/counter.rhai");
 
 /// How often the script of `warm/hello` does what `hello` does.
@@ -123,6 +124,7 @@ fn calls(criterion: &mut Criterion) {
         ("nothing", NOTHING, ""),
         ("hello", HELLO, ""),
         ("order", ORDER, ORDER_BODY),
+        ("fib", FIB, ""),
         ("counter", COUNTER, ""),
     ];
     for (version, (name, source, body)) in (1..).zip(scripts) {
