@@ -63,7 +63,7 @@ impl Executor {
     pub fn new(config: ExecutorConfig) -> Result<Self> {
         let guest = GuestEngine::new(&config.budget, &config.aot)?;
         Ok(Self {
-            sandbox: Sandbox::new(guest)?,
+            sandbox: Sandbox::new(guest, usize::try_from(config.budget.cpus)?)?,
             images: ImageCache::new(config.image_cache_bytes),
             scripts: config.scripts,
             kv: config.kv,

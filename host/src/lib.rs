@@ -26,3 +26,4 @@ mod sandbox;
 pub mod sequencer;
 mod services;
 mod ticker;
+mod turns;

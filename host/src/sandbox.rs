@@ -6,13 +6,14 @@ mod state;
 pub(crate) use fault::StorageFailed;
 pub(crate) use state::{CallState, Capture, Mode};
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 use picloud_sdk_wit::picloud::sdk::outcome;
 use picloud_sdk_wit::{Script, ScriptPre};
 use wasmtime::component::Linker;
-use wasmtime::{Module, Store, UpdateDeadline};
+use wasmtime::{Module, Store};
 
 use crate::call::{Failure, Payload};
 use crate::engine::{BLANK_IMAGE, GuestEngine};
@@ -21,6 +22,7 @@ use crate::loader::LoadReport;
 use crate::problem::Code;
 use crate::services;
 use crate::ticker::Ticker;
+use crate::turns::{Turn, Turns};
 
 /// How much later than the deadline the outermost fence ends a call: the epoch fence, which is exact for code in the
 /// sandbox, gets the first chance.
@@ -32,6 +34,7 @@ pub(crate) struct Sandbox {
     linker: Linker<CallState>,
     blank: ScriptPre<CallState>,
     ticker: Ticker,
+    turns: Turns,
 }
 
 /// A run of the guest that ended by itself, whatever it says.
@@ -44,11 +47,12 @@ pub(crate) struct Run<T> {
 }
 
 impl Sandbox {
-    pub(crate) fn new(guest: GuestEngine) -> Result<Self> {
+    /// A sandbox for a machine with so many processors.
+    pub(crate) fn new(guest: GuestEngine, cpus: usize) -> Result<Self> {
         let linker = services::linker(&guest.engine)?;
         let blank = pre_instance(&guest, &linker, BLANK_IMAGE)?;
         let ticker = Ticker::start(guest.engine.clone())?;
-        Ok(Self { guest, linker, blank, ticker })
+        Ok(Self { guest, linker, blank, ticker, turns: Turns::new(cpus) })
     }
 
     /// Load a source into a blank sandbox and make an image of it.
@@ -101,11 +105,12 @@ impl Sandbox {
         let _ticking = self.ticker.keep_ticking();
         let deadline = state.deadline;
         let limits = state.limits;
-        let mut store = self.store(state);
-        let call = async {
+        let turn = self.turns.join();
+        let mut store = self.store(state, turn.clone());
+        let call = turn.run(async {
             let script = pre.instantiate_async(&mut store).await?;
             entry(&script, &mut store).await
-        };
+        });
         let ended = tokio::time::timeout_at((deadline + GRACE).into(), call).await;
         let fuel = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
         let state = store.into_data();
@@ -119,18 +124,17 @@ impl Sandbox {
     }
 
     /// The only place where stores are made.
-    fn store(&self, state: CallState) -> Store<CallState> {
+    fn store(&self, state: CallState, turn: Arc<Turn>) -> Store<CallState> {
         let fuel = state.limits.fuel;
         let mut store = Store::new(&self.guest.engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_fuel(fuel).unwrap_or_else(|error| tracing::error!(%error, "fuel is not configured"));
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|context| {
+        store.epoch_deadline_callback(move |context| {
             if Instant::now() >= context.data().deadline {
                 return Err(fault::DeadlineReached.into());
             }
-            // Other calls get the processor between two ticks.
-            Ok(UpdateDeadline::Yield(1))
+            Ok(turn.tick())
         });
         store
     }
