@@ -34,6 +34,8 @@ pub struct ServeConfig {
     pub max_waiting_calls: usize,
     /// Bytes of memory for images of scripts.
     pub image_cache_bytes: u64,
+    /// Bytes of memory for the bodies of requests under way; none: a sixteenth of the memory.
+    pub body_memory_bytes: Option<u64>,
     /// How much is kept about executions.
     pub telemetry: TelemetryConfig,
     /// Seconds that calls under way may take to finish when the server stops. 0: they are cut off.
@@ -87,6 +89,7 @@ impl Default for ServeConfig {
             max_concurrent_calls: None,
             max_waiting_calls: 1024,
             image_cache_bytes: 64 << 20,
+            body_memory_bytes: None,
             telemetry: TelemetryConfig::default(),
             drain_seconds: 30,
             log: LogConfig::default(),
@@ -151,6 +154,8 @@ impl ServeConfig {
         range("max_concurrent_calls", concurrent, 1, 100_000)?;
         range("max_waiting_calls", self.max_waiting_calls as u64, 0, 1_000_000)?;
         range("image_cache_bytes", self.image_cache_bytes, 1 << 20, 1 << 40)?;
+        let body_memory = self.body_memory_bytes.unwrap_or(self.limits.request_body_bytes);
+        range("body_memory_bytes", body_memory, self.limits.request_body_bytes, 1 << 40)?;
         range("telemetry.max_age_days", self.telemetry.max_age_days, 1, 36_500)?;
         range("telemetry.max_bytes", self.telemetry.max_bytes, 1 << 20, 1 << 50)?;
         range("telemetry.max_rows_per_second", self.telemetry.max_rows_per_second, 1, 1_000_000)?;

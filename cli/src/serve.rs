@@ -94,6 +94,7 @@ impl Server {
             active: Arc::new(Active::default()),
             executor,
             gate: Gate::new(settings::gate(config, &budget)),
+            bodies: settings::bodies(config, &budget),
             log: storage.telemetry.clone(),
             clock,
         });

@@ -96,8 +96,8 @@ impl Gate {
         Admission { gate: self, admitted: Instant::now(), _permit: permit }
     }
 
-    /// Everybody who is here has to be served first.
-    fn overloaded(&self) -> Overloaded {
+    /// When to come back: everybody who is here has to be served first.
+    pub(crate) fn overloaded(&self) -> Overloaded {
         let ahead = (self.running() + self.waiting()) as u64;
         let service_us = self.service_us.load(Ordering::Relaxed);
         let wait_us = ahead.saturating_mul(service_us) / self.config.concurrent.max(1) as u64;

@@ -60,6 +60,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "BYTES")]
     pub image_cache_bytes: Option<u64>,
 
+    /// Memory for the bodies of requests under way; more are turned away [default: a sixteenth of the memory]
+    #[arg(long, value_name = "BYTES")]
+    pub body_memory_bytes: Option<u64>,
+
     /// Forget executions and logs after this many days [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub telemetry_max_age_days: Option<u64>,

@@ -61,7 +61,8 @@ fn every_flag_reaches_the_configuration() {
     let config = resolve(
         flags(
             "--address localhost:0 --data-dir /srv/pi --dev --limit deadline-ms=5 --max-concurrent-calls 7 \
-             --max-waiting-calls 0 --image-cache-bytes 1048576 --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
+             --max-waiting-calls 0 --image-cache-bytes 1048576 --body-memory-bytes 1048578 \
+             --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
              --telemetry-max-rows-per-second 9 --drain-seconds 0 --log-format json --log-level picloud_host=debug,warn",
         ),
         &[],
@@ -76,6 +77,7 @@ fn every_flag_reaches_the_configuration() {
         max_concurrent_calls: NonZeroUsize::new(7),
         max_waiting_calls: 0,
         image_cache_bytes: 1_048_576,
+        body_memory_bytes: Some(1_048_578),
         telemetry: TelemetryConfig { max_age_days: 8, max_bytes: 1_048_577, max_rows_per_second: 9 },
         drain_seconds: 0,
         log: LogConfig { format: LogFormat::Json, level: "picloud_host=debug,warn".to_owned() },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use picloud_host::budget::Budget;
 use picloud_host::gate::GateConfig;
-use picloud_host::ingress::ServerConfig;
+use picloud_host::ingress::{BodyMemory, ServerConfig};
 use picloud_manager::store::retention::Bounds;
 use picloud_manager::telemetry::{Capacity, Settings};
 
@@ -40,6 +40,13 @@ pub(super) fn gate(config: &ServeConfig, budget: &Budget) -> GateConfig {
         waiting: config.max_waiting_calls,
         patience: PATIENCE,
     }
+}
+
+/// Memory for the bodies of requests: a sixteenth of what there is, but room for a few of the largest at least.
+pub(super) fn bodies(config: &ServeConfig, budget: &Budget) -> BodyMemory {
+    let least = config.limits.request_body_bytes.saturating_mul(4);
+    let bytes = config.body_memory_bytes.unwrap_or_else(|| least.max(budget.memory / 16));
+    BodyMemory::new(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 /// How connections are treated.

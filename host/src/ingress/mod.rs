@@ -1,10 +1,11 @@
 //! The way in: HTTP requests become calls, outcomes become HTTP answers.
 //!
-//! `server` accepts connections, `router` tells scripts from the control plane, `request` and `answer` translate,
-//! `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end` keeps a call running
-//! whose caller has left.
+//! `server` accepts connections, `router` tells scripts from the control plane, `body` reads bodies, `request` and
+//! `answer` translate, `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end`
+//! keeps a call running whose caller has left.
 
 mod answer;
+mod body;
 mod idle;
 mod lingering;
 mod request;
@@ -13,6 +14,7 @@ mod server;
 mod to_the_end;
 
 pub use answer::respond;
+pub use body::BodyMemory;
 pub use request::BUILT_IN_ROUTE;
 pub use router::{Guard, Router};
 pub use server::{ServerConfig, serve};
@@ -29,7 +31,6 @@ use crate::call::{ExecRequest, Failure, Outcome, Payload};
 use crate::executor::Executor;
 use crate::gate::{Gate, Overloaded};
 use crate::ingress::lingering::Lingering;
-use crate::ingress::request::Target;
 use crate::ingress::to_the_end::ToTheEnd;
 use crate::ports::{Clock, ExecutionLog, ExecutionRecord, RecordedError};
 use crate::problem::{Code, Problem};
@@ -42,6 +43,8 @@ pub struct Ingress {
     pub executor: Arc<Executor>,
     /// Admits calls.
     pub gate: Gate,
+    /// Memory for the bodies of requests.
+    pub bodies: BodyMemory,
     /// Where executions are recorded.
     pub log: Arc<dyn ExecutionLog>,
     /// The time of day.
@@ -65,8 +68,16 @@ impl Ingress {
         request: Request<Lingering>,
         peer: std::net::SocketAddr,
     ) -> Result<Response, Problem> {
-        let Target { script, limits, rest } = request::target(&self.active.current(), request.uri().path())?;
-        let request = request::to_call(request, rest, script, limits, peer.ip()).await?;
+        let target = request::target(&self.active.current(), request.uri().path())?;
+        let (head, body) = request.into_parts();
+        let held = self.bodies.read(body, target.limits.request_body_bytes).await.map_err(|problem| {
+            match problem.code() {
+                // The memory is free again when the calls are over.
+                Code::Saturated => problem.retry_after(self.gate.overloaded().retry_after_secs),
+                _ => problem,
+            }
+        })?;
+        let request = request::to_call(head, held.body.clone(), target, peer.ip());
         // Once it has started a call runs to its end, even if the caller leaves: a commit cannot be called back, and
         // every execution is recorded.
         let response = ToTheEnd::new(async move {
@@ -76,7 +87,7 @@ impl Ingress {
             let started_ms = self.clock.now_ms();
             let request = Arc::new(request);
             let mut outcome = self.executor.execute(request.clone()).await;
-            drop(admission);
+            drop((admission, held));
             outcome.cost.queue_us = queue_us;
             let response = respond(&request, &outcome);
             self.log.record(record(&request, outcome, response.status().as_u16(), started_ms));

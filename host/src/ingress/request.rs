@@ -2,22 +2,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Body as _;
+use http::HeaderMap;
+use http::request::Parts;
 use uuid::Uuid;
 
 use crate::active::ActiveSet;
 use crate::call::{ExecRequest, HttpCall, Payload, ScriptRef};
-use crate::ingress::lingering::Lingering;
 use crate::limits::Limits;
 use crate::problem::{Code, Problem};
-
-/// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request id of a caller is taken over up to this length, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -49,18 +43,11 @@ pub(super) fn target(active: &ActiveSet, path: &str) -> Result<Target, Problem> 
     Ok(Target { script: active_script.script.clone(), limits: app.limits, rest })
 }
 
-/// Read the body and put the call together.
-pub(super) async fn to_call(
-    request: Request<Lingering>,
-    rest: String,
-    script: Arc<ScriptRef>,
-    limits: Limits,
-    client_ip: IpAddr,
-) -> Result<ExecRequest, Problem> {
-    let (head, body) = request.into_parts();
-    let body = read(body, limits.request_body_bytes).await?;
+/// Put the call together.
+pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client_ip: IpAddr) -> ExecRequest {
+    let Target { script, limits, rest } = target;
     let execution_id = Uuid::now_v7();
-    Ok(ExecRequest {
+    ExecRequest {
         script,
         execution_id,
         root_execution_id: execution_id,
@@ -79,25 +66,6 @@ pub(super) async fn to_call(
             body,
             client_ip: Some(client_ip),
         }),
-    })
-}
-
-async fn read(body: Lingering, limit: u64) -> Result<Bytes, Problem> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    let too_large =
-        || Problem::new(Code::BodyTooLarge).detail(format!("a body may have at most {limit} bytes"));
-    if body.size_hint().lower() > limit {
-        return Err(too_large());
-    }
-    let limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
-    match tokio::time::timeout(BODY_PATIENCE, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(Code::BodyIncomplete)),
-        Err(_) => Err(Problem::new(Code::BodyTimeout)
-            .detail(format!("it took more than {} s", BODY_PATIENCE.as_secs()))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use picloud_tests::TestApp;
+use picloud_tests::{Reply, TestApp};
 use tokio::io::AsyncWriteExt as _;
 
 use super::raw::{connect, get};
@@ -115,4 +115,45 @@ async fn more_calls_than_there_is_room_for_are_told_when_to_come_back() {
         }
     }
     app.assert_healthy().await;
+}
+
+/// Each body stays below its limit and never ends. Together they would be 40 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_bodies_that_never_end_share_a_bounded_memory() {
+    let app = TestApp::builder()
+        .limits(|limits| limits.request_body_bytes = 1 << 20)
+        .config(|config| config.body_memory_bytes = Some(8 << 20))
+        .start()
+        .await;
+    app.deploy("neighbour", "fn handle(req) { if req.method == \"POST\" { req.body.len } else { \"ok\" } }").await;
+    let head = format!(
+        "POST /default/neighbour HTTP/1.1\r\nhost: {}\r\ncontent-length: 1048576\r\n\r\n",
+        app.address
+    );
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let mut stream = connect(&app).await;
+        // Refused in the middle, the rest of it may find nobody who reads.
+        let _ = stream.write_all(&[head.as_bytes(), &vec![b'x'; 1_000_000]].concat()).await;
+        held.push(stream);
+    }
+    let post = || async { Reply::of(app.request("POST", "/default/neighbour").body(vec![b'y'; 600_000])).await };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let refused = loop {
+        let reply = post().await;
+        if reply.status == 503 || Instant::now() > deadline {
+            break reply;
+        }
+    };
+    refused.assert_problem(503, "saturated");
+    assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
+    // A call without a body needs none of that memory.
+    assert_eq!(app.get("/default/neighbour").await.text(), "ok");
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while post().await.status != 200 {
+        assert!(Instant::now() < deadline, "the memory of bodies whose callers have left is not free again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(post().await.text(), "600000");
 }
