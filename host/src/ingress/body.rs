@@ -79,7 +79,8 @@ impl BodyMemory {
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.free.clone().try_acquire_many_owned(wanted).map_err(|_| {
-            let detail = format!("the bodies of requests under way fill the {} bytes there are for them", self.bytes);
+            let detail =
+                format!("the bodies of requests under way fill the {} bytes there are for them", self.bytes);
             Problem::new(Code::Saturated).detail(detail)
         })
     }

@@ -125,7 +125,8 @@ async fn many_bodies_that_never_end_share_a_bounded_memory() {
         .config(|config| config.body_memory_bytes = Some(8 << 20))
         .start()
         .await;
-    app.deploy("neighbour", "fn handle(req) { if req.method == \"POST\" { req.body.len } else { \"ok\" } }").await;
+    app.deploy("neighbour", "fn handle(req) { if req.method == \"POST\" { req.body.len } else { \"ok\" } }")
+        .await;
     let head = format!(
         "POST /default/neighbour HTTP/1.1\r\nhost: {}\r\ncontent-length: 1048576\r\n\r\n",
         app.address
@@ -137,7 +138,8 @@ async fn many_bodies_that_never_end_share_a_bounded_memory() {
         let _ = stream.write_all(&[head.as_bytes(), &vec![b'x'; 1_000_000]].concat()).await;
         held.push(stream);
     }
-    let post = || async { Reply::of(app.request("POST", "/default/neighbour").body(vec![b'y'; 600_000])).await };
+    let post =
+        || async { Reply::of(app.request("POST", "/default/neighbour").body(vec![b'y'; 600_000])).await };
     let deadline = Instant::now() + Duration::from_secs(10);
     let refused = loop {
         let reply = post().await;
