@@ -7,7 +7,7 @@ mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -105,6 +105,7 @@ impl Server {
             control,
             guard: config.dev.then_some(guard),
             ready: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
         });
         // Last: a start that fails must not have made a token that nobody gets to see.
         let new_token = if config.dev { None } else { storage.store.create_admin_token().await? };

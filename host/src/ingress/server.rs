@@ -56,8 +56,11 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let connection = connection(stream, peer, router.clone(), config, &graceful);
+                let router = router.clone();
                 tokio::spawn(async move {
+                    router.connections.fetch_add(1, Ordering::Relaxed);
                     connection.await;
+                    router.connections.fetch_sub(1, Ordering::Relaxed);
                     drop(place);
                 });
             }
@@ -100,13 +103,13 @@ fn connection(
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // A client that has said everything may close its side and wait for the answer.
-    builder.http1().half_close(true).timer(TokioTimer::new()).header_read_timeout(config.head_patience);
+    // A client that has said everything may close its side and wait for the answer. hyper's own timeout for the head of a
+    // request would set a timer for each request and know nothing of HTTP/2: a head that does not come is no activity.
+    builder.http1().half_close(true).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
     let watcher = graceful.watcher();
     async move {
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        // hyper's own timeout starts only when it knows the protocol, and knows none for HTTP/2.
         tokio::select! {
             // A client that goes away or sends nonsense is no event of ours.
             result = watcher.watch(connection.into_owned()) => if let Err(error) = result {
