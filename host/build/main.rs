@@ -2,6 +2,8 @@
 //! memory, and `blank.image.wasm`, the memory of a guest that has loaded no script yet.
 
 mod blank;
+mod link;
+mod parts;
 mod split;
 mod toolchain;
 mod trim;
@@ -38,11 +40,13 @@ fn main() -> Result<()> {
 fn componentize(core: &Path, out: &Path) -> Result<()> {
     let core = trim::trim(&std::fs::read(core)?)?;
     let whole = wit_component::ComponentEncoder::default().validate(true).module(&core)?.encode()?;
-    let split = split::split(&whole)?;
+    let parts = parts::Parts::read(&whole)?;
+    let split = split::split(parts.main_module()?)?;
+    let component = link::link(&parts, &split.module, split.memory)?;
     wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all())
-        .validate_all(&split.component)
-        .context("the split component is not valid")?;
-    std::fs::write(out.join("guest.component.wasm"), &split.component)?;
+        .validate_all(&component)
+        .context("the component that was put together is not valid")?;
+    std::fs::write(out.join("guest.component.wasm"), &component)?;
     std::fs::write(out.join("blank.image.wasm"), blank::encode(&split))?;
     Ok(())
 }

@@ -25,10 +25,14 @@ const KEEP_RESIDENT: usize = 1 << 20;
 /// How many slots keep their pages for the next call. Each may hold up to `KEEP_RESIDENT`.
 const WARM_SLOTS_PER_CPU: u64 = 8;
 
-/// Core instances of one sandbox: image, guest, and the shim and fix-up modules of the component.
-const CORE_INSTANCES: u32 = 6;
+/// Core instances of one sandbox: image, allocator, guest.
+const CORE_INSTANCES: u32 = 3;
 
-/// Compile settings, the pool of slots, and the guest's code.
+/// Tables of one sandbox: the allocator's and the guest's.
+const TABLES: u32 = 2;
+
+/// Compile settings, the pool of slots, and the guest's code. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct GuestEngine {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) component: Component,
@@ -79,11 +83,11 @@ fn pool(budget: &Budget) -> PoolingAllocationConfig {
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES)
         .total_memories(slots)
-        .total_tables(slots * 4)
+        .total_tables(slots * TABLES)
         .total_stacks(slots)
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(1)
-        .max_tables_per_component(4)
+        .max_tables_per_component(TABLES)
         .max_memory_size(usize::try_from(budget.slot_memory).unwrap_or(usize::MAX))
         .max_unused_warm_slots(warm)
         .pagemap_scan(if scan { Enabled::Auto } else { Enabled::No })
