@@ -28,6 +28,9 @@ use crate::turns::{Turn, Turns};
 /// sandbox, gets the first chance.
 const GRACE: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// How many bytes one call of a host function may take from the guest, if its whole memory is not more: an image does.
+const MAX_HOSTCALL_BYTES: usize = 128 << 20;
+
 /// Makes stores and runs the guest in them.
 pub(crate) struct Sandbox {
     guest: GuestEngine,
@@ -72,8 +75,14 @@ impl Sandbox {
             fuel: run.fuel,
         };
         debug_assert!(memory.len() as u64 <= limits.memory_bytes, "the memory cap bounds the image");
-        let encoded = image::encode(offset, &memory);
-        let pre = pre_instance(&self.guest, &self.linker, &encoded).map_err(|error| {
+        let (guest, linker) = (self.guest.clone(), self.linker.clone());
+        // Milliseconds for each megabyte, and nobody else's call should have to wait for them.
+        let made = tokio::task::spawn_blocking(move || {
+            let encoded = image::encode(offset, &memory);
+            drop(memory);
+            pre_instance(&guest, &linker, &encoded)
+        });
+        let pre = made.await.map_err(anyhow::Error::from).flatten().map_err(|error| {
             tracing::error!(error = %format!("{error:#}"), "cannot make an image of a loaded script");
             platform("the script's image cannot be made")
         })?;
@@ -126,8 +135,10 @@ impl Sandbox {
     /// The only place where stores are made.
     fn store(&self, state: CallState, turn: Arc<Turn>) -> Store<CallState> {
         let fuel = state.limits.fuel;
+        let memory = usize::try_from(state.limits.memory_bytes).unwrap_or(usize::MAX);
         let mut store = Store::new(&self.guest.engine, state);
         store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(MAX_HOSTCALL_BYTES.max(memory));
         store.set_fuel(fuel).unwrap_or_else(|error| tracing::error!(%error, "fuel is not configured"));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |context| {

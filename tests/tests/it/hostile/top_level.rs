@@ -100,3 +100,18 @@ async fn a_large_image_is_made_and_called() {
     assert_eq!(app.get("/default/hostile").await.text(), "[150,0,99]");
     app.assert_healthy().await;
 }
+
+/// More than the runtime lets host functions take from a guest unless it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_memory_can_become_an_image_where_the_limit_allows_it() {
+    let app = picloud_tests::TestApp::builder()
+        .limits(|limits| {
+            limits.memory_bytes = 512 << 20;
+            limits.fuel = 10_000_000_000;
+        })
+        .start()
+        .await;
+    app.deploy("large", "const LARGE = blob(150 * 1024 * 1024); fn handle(req) { \"ok\" }").await;
+    assert_eq!(app.get("/default/large").await.text(), "ok");
+    app.assert_healthy().await;
+}
