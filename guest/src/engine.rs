@@ -1,10 +1,12 @@
 //! The Rhai engine as scripts get it: the language, its packages, its limits, our modules.
 
+use std::any::TypeId;
+
 use rhai::packages::{
     BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage,
     LogicPackage, MoreStringPackage, Package as _,
 };
-use rhai::{Engine, EvalAltResult, FLOAT, INT, OptimizationLevel};
+use rhai::{Blob, Dynamic, Engine, EvalAltResult, FLOAT, INT, Module, OptimizationLevel};
 
 use crate::{answer, modules, sdk};
 
@@ -38,11 +40,22 @@ pub(crate) fn build() -> Engine {
         // Size limits stay off: they make `push` quadratic, and the memory cap and the fuel bound everything.
         .set_max_modules(0)
         .disable_symbol("eval");
+    iterate_bytes_as_integers(&mut engine);
     refuse_sleep(&mut engine);
     answer::register(&mut engine);
     sdk::register(&mut engine);
     modules::register(&mut engine);
     engine
+}
+
+/// In a loop over a blob, Rhai's own iterator gives bytes of a type that no operator is registered for.
+fn iterate_bytes_as_integers(engine: &mut Engine) {
+    let mut module = Module::new();
+    module.set_iter(TypeId::of::<Blob>(), |blob| {
+        Box::new(blob.cast::<Blob>().into_iter().map(|byte| Dynamic::from(INT::from(byte))))
+    });
+    // Modules that are registered later are asked first.
+    engine.register_global_module(module.into());
 }
 
 /// Rhai's own `sleep` would panic: nothing in a sandbox can wait, and a call that did would hold its place.
