@@ -51,7 +51,8 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Fuel of one call: about one unit an instruction of WebAssembly. Beyond it: `fuel-exhausted`.
+    /// Fuel of one call: about one unit an instruction of WebAssembly and one a byte that is copied as a block. Beyond
+    /// it: `fuel-exhausted`.
     fuel: "units", 500_000_000, 1_000_000_000_000;
     /// Memory of one sandbox. Beyond it: `memory-exhausted`.
     memory_bytes: "bytes", 64 << 20, 1 << 30;

@@ -3,9 +3,11 @@
 
 mod aot;
 pub mod app;
+pub mod bare;
 pub mod process;
 pub mod reply;
 
 pub use app::{Builder, TestApp};
+pub use bare::BareExecutor;
 pub use process::{Ended, Process, Site};
 pub use reply::Reply;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod docs;
+mod events;
 mod executions;
 mod fuel;
 mod golden;
