@@ -7,10 +7,10 @@ DATA_DIR ?= ./data
 PROFILE := --release
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test setup build lint format doc bench clean
+.PHONY: help run test setup build lint format doc bench bench-sandbox clean
 
 help: ## Show the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: build ## Build, start a server for development, deploy the examples
 	@CARGO_TARGET_DIR=$(TARGET_DIR) ADDRESS=$(ADDRESS) DATA_DIR=$(DATA_DIR) scripts/run.sh
@@ -44,5 +44,8 @@ bench: build ## Measure against a native server without isolation (needs wrk); B
 	cd tests/baseline && CARGO_TARGET_DIR=$(abspath $(TARGET_DIR))/baseline $(CARGO) build --release --locked
 	$(CARGO) run $(PROFILE) --locked --package picloud-tests --bin bench -- $(BENCH_ARGS)
 
+bench-sandbox: build ## Measure calls, uploads and cold scripts without HTTP
+	$(CARGO) bench --locked --package picloud-tests --bench sandbox
+
 clean: ## Remove what was built
-	rm -rf target
+	rm -rf $(TARGET_DIR)

@@ -30,8 +30,10 @@ fn main() -> Result<()> {
         println!("cargo::warning=the target wasm32-wasip1 is missing, so this build cannot run scripts");
         std::fs::write(out.join("guest.component.wasm"), [])?;
         std::fs::write(out.join("blank.image.wasm"), [])?;
+        println!("cargo::rustc-env=PICLOUD_GUEST_COMPILER=none");
         return Ok(());
     };
+    println!("cargo::rustc-env=PICLOUD_GUEST_COMPILER={}", toolchain.compiler()?);
     let core = toolchain.build(&root.join("guest"), &target_dir(&out)?)?;
     componentize(&core, &out).with_context(|| format!("cannot make a component of {}", core.display()))
 }

@@ -106,6 +106,20 @@ impl Toolchain {
         Ok(core)
     }
 
+    /// What the compiler calls itself.
+    pub(crate) fn compiler(&self) -> Result<String> {
+        let rustc = match self {
+            Self::Own { rustc, .. } => rustc.as_os_str(),
+            Self::Debian => "/usr/bin/rustc".as_ref(),
+        };
+        let output = Command::new(rustc)
+            .arg("--version")
+            .output()
+            .with_context(|| format!("cannot run {}", rustc.display()))?;
+        ensure!(output.status.success(), "{} --version failed ({})", rustc.display(), output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
     fn command(&self) -> Command {
         match self {
             Self::Own { cargo, .. } => Command::new(cargo),

@@ -6,12 +6,7 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAll
 
 use crate::aot::AotCache;
 use crate::budget::Budget;
-
-/// The guest as a component that imports its memory; made by `host/build`.
-const COMPONENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.component.wasm"));
-
-/// The memory of a guest that has loaded nothing; made by `host/build`.
-pub(crate) const BLANK_IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/blank.image.wasm"));
+use crate::guest::COMPONENT;
 
 /// Stack for the guest's code, in bytes. Rhai's own depth limits end before it does.
 const WASM_STACK: usize = 1 << 20;

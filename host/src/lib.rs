@@ -2,9 +2,8 @@
 //!
 //! In reading order: what a call is (`call`), what bounds it (`limits`), what can go wrong (`problem`); what the data
 //! plane needs from others (`ports`, in memory: `memory`; `sequencer` makes transactions over a plain store) and offers
-//! them (`loader`, `active`); how a script becomes an image and an image a
-//! running sandbox (`budget`, `engine`, `aot`, `image`, `sandbox`, `services`, `executor`); how requests get there
-//! (`gate`, `ingress`).
+//! them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
+//! `aot`, `image`, `sandbox`, `ticker`, `turns`, `services`, `executor`); how requests get there (`gate`, `ingress`).
 
 pub mod active;
 pub mod aot;
@@ -13,6 +12,7 @@ pub mod call;
 mod engine;
 pub mod executor;
 pub mod gate;
+pub mod guest;
 mod image;
 pub mod ingress;
 #[cfg(any(test, feature = "testing"))]

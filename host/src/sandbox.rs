@@ -16,7 +16,8 @@ use wasmtime::component::Linker;
 use wasmtime::{Module, Store};
 
 use crate::call::{Failure, Payload};
-use crate::engine::{BLANK_IMAGE, GuestEngine};
+use crate::engine::GuestEngine;
+use crate::guest::BLANK_IMAGE;
 use crate::image::{self, Image};
 use crate::loader::LoadReport;
 use crate::problem::Code;
