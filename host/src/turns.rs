@@ -49,24 +49,40 @@ impl Turns {
 impl Turn {
     /// Tell an interrupted call how it goes on.
     pub(crate) fn tick(self: &Arc<Self>) -> UpdateDeadline {
+        let wait = self.interrupt();
+        UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(async move {
+                if let Some(wait) = wait {
+                    wait.await;
+                }
+                // Whatever is ready goes first: calls that have just come, connections. The runtime's own way to yield
+                // makes it look after its sockets, too; a call that is only ready again would run 60 times before that.
+                tokio::task::yield_now().await;
+            }),
+        )
+    }
+
+    /// What an interrupted call has to wait for; none while its turn goes on.
+    fn interrupt(self: &Arc<Self>) -> Option<impl Future<Output = ()> + Send + use<>> {
         let mut state = self.state();
         state.ticked = true;
         if state.processor.is_some() && state.ticks < QUANTUM {
             state.ticks += 1;
-            // Whatever is ready goes first: calls that have just come, connections.
-            return UpdateDeadline::Yield(1);
+            return None;
         }
         // Given back before the wait: whoever waits longest goes first.
         state.processor = None;
         let turn = self.clone();
-        let wait = async move {
+        Some(async move {
             // Never closed.
             let processor = turn.line.clone().acquire_owned().await.ok();
             let mut state = turn.state();
             state.processor = processor;
             state.ticks = 0;
-        };
-        UpdateDeadline::YieldCustom(1, Box::pin(wait))
+            // It yields once more, and keeps the processor meanwhile.
+            state.ticked = true;
+        })
     }
 
     /// Run a call that takes this turn. While the call waits for anything but its turn, and when it is over, the
@@ -118,12 +134,12 @@ mod tests {
 
     /// A tick after which the call goes on: true if it did not have to wait.
     async fn tick(turn: &Arc<Turn>) -> bool {
-        match turn.tick() {
-            UpdateDeadline::YieldCustom(_, wait) => {
+        match turn.interrupt() {
+            Some(wait) => {
                 wait.await;
                 false
             }
-            _ => true,
+            None => true,
         }
     }
 

@@ -115,3 +115,25 @@ async fn the_deadline_ends_a_loop_that_has_fuel_for_ever() {
     }
     app.assert_healthy().await;
 }
+
+/// As many as there are processors, and more. Who comes meanwhile waits for ticks, not for turns.
+#[tokio::test(flavor = "multi_thread")]
+async fn endless_calls_leave_the_server_responsive() {
+    let app = TestApp::builder().limits(|limits| limits.fuel = 1_000_000_000_000).start().await;
+    app.deploy("endless", "loop { }").await;
+    app.deploy("neighbour", "fn handle(req) { \"ok\" }").await;
+    let endless = std::thread::available_parallelism().unwrap().get() + 2;
+    let calls: Vec<_> =
+        (0..endless).map(|_| tokio::spawn(app.request("GET", "/default/endless").send())).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let begin = Instant::now();
+        assert_eq!(app.get("/default/neighbour").await.text(), "ok");
+        times.push(begin.elapsed());
+    }
+    times.sort();
+    // 60 ticks of 5 ms would be 300 ms. The client shares the processors, too.
+    assert!(times[10] < Duration::from_millis(100), "half of the calls took longer than {:?}", times[10]);
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+}
