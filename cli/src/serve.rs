@@ -21,12 +21,14 @@ use picloud_host::ingress::{self, Guard, Ingress};
 use picloud_host::ports::{Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
 use picloud_host::sequencer::SequencerOptions;
+use picloud_manager::prometheus::{Gauges, ReadGauges};
 use picloud_manager::publish::Publisher;
 use picloud_manager::store::kv::SqliteKv;
 use picloud_manager::store::{self, Database, Durability, Store};
 use picloud_manager::telemetry::Telemetry;
 use picloud_manager::{api, prometheus};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -49,19 +51,21 @@ pub struct Server {
     storage: Storage,
 }
 
-/// Serve until SIGTERM or SIGINT.
+/// Serve until SIGTERM or SIGINT. A second one ends it without waiting for calls under way.
 ///
 /// # Errors
 ///
-/// The server cannot start, or could not stop in order.
+/// The server cannot start, or was not given the time to stop in order.
 pub async fn run(config: ServeConfig, env: &Env) -> Result<()> {
     logging::start(&config.log)?;
-    let signal = shutdown_signal()?;
+    let mut signals = Signals::listen()?;
     let server = Server::start(&config).await?;
     announce(&config, &server, env);
-    signal.await;
-    server.stop().await;
-    Ok(())
+    signals.next().await;
+    tokio::select! {
+        () = server.stop() => Ok(()),
+        () = signals.next() => anyhow::bail!("told to stop a second time: calls under way were cut off"),
+    }
 }
 
 impl Server {
@@ -77,7 +81,8 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", config.address))?;
         let address = listener.local_addr()?;
         let clock = Arc::new(SystemClock);
-        let storage = Storage::open(data, config, clock.clone()).await?;
+        let stop = CancellationToken::new();
+        let storage = Storage::open(data, config, clock.clone(), stop.clone()).await?;
 
         let budget = Budget::probe(config.limits.memory_bytes);
         tracing::info!("{budget}");
@@ -95,6 +100,7 @@ impl Server {
             executor,
             gate: Gate::new(settings::gate(config, &budget)),
             bodies: settings::bodies(config, &budget),
+            answers: settings::answers(config, &budget),
             log: storage.telemetry.clone(),
             clock,
         });
@@ -109,7 +115,6 @@ impl Server {
         });
         // Last: a start that fails must not have made a token that nobody gets to see.
         let new_token = if config.dev { None } else { storage.store.create_admin_token().await? };
-        let stop = CancellationToken::new();
         let serving = tokio::spawn(ingress::serve(listener, router, settings::server(config), stop.clone()));
         Ok(Self { address, new_token, stop, serving, storage })
     }
@@ -135,7 +140,13 @@ struct Storage {
 }
 
 impl Storage {
-    async fn open(data: DataDir, config: &ServeConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+    /// `closing` is cancelled when the server begins to stop: then nobody may wait for what is yet to come.
+    async fn open(
+        data: DataDir,
+        config: &ServeConfig,
+        clock: Arc<dyn Clock>,
+        closing: CancellationToken,
+    ) -> Result<Self> {
         let database = Database::open(&data.path("picloud.db"), Durability::Full, &store::MIGRATOR).await?;
         let store = Store::open(database.clone(), clock.clone()).await?;
         let kv = Arc::new(store::kv::open(database.clone(), SequencerOptions::default()).await?);
@@ -143,7 +154,7 @@ impl Storage {
         let path = data.path("telemetry.db");
         let settings = settings::telemetry(&config.telemetry);
         let (telemetry, telemetry_task) =
-            Telemetry::start(&path, settings, clock, telemetry_stop.clone()).await;
+            Telemetry::start(&path, settings, clock, telemetry_stop.clone(), closing).await;
         Ok(Self { store, kv, database, telemetry, telemetry_task, telemetry_stop, data })
     }
 
@@ -157,7 +168,11 @@ impl Storage {
 }
 
 /// The REST API and `/metrics`. Publishes the scripts that are there already.
-async fn control_plane(config: &ServeConfig, storage: &Storage, ingress: &Ingress) -> Result<axum::Router> {
+async fn control_plane(
+    config: &ServeConfig,
+    storage: &Storage,
+    ingress: &Arc<Ingress>,
+) -> Result<axum::Router> {
     let publisher = Publisher::new(storage.store.clone(), ingress.active.clone(), config.limits);
     publisher.publish().await.context("cannot read the scripts")?;
     let state = api::State {
@@ -170,7 +185,8 @@ async fn control_plane(config: &ServeConfig, storage: &Storage, ingress: &Ingres
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
     };
-    Ok(api::router(state).merge(metrics(storage.telemetry.clone())).fallback(nothing_here))
+    let metrics = prometheus::router(storage.telemetry.clone(), gauges(ingress.clone()));
+    Ok(api::router(state).merge(metrics).fallback(nothing_here))
 }
 
 fn joined(result: Result<(), tokio::task::JoinError>, what: &str) {
@@ -184,25 +200,44 @@ async fn executor(config: ExecutorConfig) -> Result<Arc<Executor>> {
     Ok(Arc::new(tokio::task::spawn_blocking(|| Executor::new(config)).await??))
 }
 
-fn metrics(telemetry: Arc<Telemetry>) -> axum::Router {
-    axum::Router::new().route("/metrics", axum::routing::get(async move || prometheus::page(&telemetry)))
+/// How busy the data plane is, for `/metrics`.
+fn gauges(ingress: Arc<Ingress>) -> ReadGauges {
+    Arc::new(move || {
+        let images = ingress.executor.images();
+        Gauges {
+            calls_running: ingress.gate.running() as u64,
+            calls_waiting: ingress.gate.waiting() as u64,
+            calls_refused: ingress.gate.refused(),
+            image_cache_bytes: images.bytes as u64,
+            image_cache_images: images.images as u64,
+            image_builds: images.builds,
+        }
+    })
 }
 
 async fn nothing_here(uri: Uri) -> Problem {
     Problem::new(Code::RouteNotFound).instance(uri.path())
 }
 
-/// Completes at the first SIGTERM or SIGINT.
-fn shutdown_signal() -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// What tells a server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Completes at the next SIGTERM or SIGINT.
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }
 
 /// Tell where the server is. The new token goes to standard output, once, and never into the log.

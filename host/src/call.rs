@@ -192,6 +192,14 @@ pub struct Failure {
     pub status: Option<u16>,
 }
 
+impl Failure {
+    /// A failure that names no place in the source.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), position: None, status: None }
+    }
+}
+
 /// What a successful call answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
@@ -257,6 +265,19 @@ pub enum LogLevel {
     Warn,
     /// What went wrong.
     Error,
+}
+
+impl LogLevel {
+    /// The word used in records and answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Headers as a list of pairs; values that are not UTF-8 keep their bytes as Latin-1.

@@ -13,12 +13,13 @@ use crate::aot::AotCache;
 use crate::budget::Budget;
 use crate::call::{Answer, Cost, ExecRequest, Failure, Fault, Outcome, Payload, ScriptRef, SourceHash};
 use crate::engine::GuestEngine;
+pub use crate::image::ImageStats;
 use crate::image::{Image, ImageCache};
 use crate::limits::Limits;
 use crate::loader::{LoadReport, Loader};
 use crate::ports::{Clock, CommitError, Kv, Scripts};
 use crate::problem::Code;
-use crate::sandbox::{CallState, Run, Sandbox};
+use crate::sandbox::{CallState, Run, Sandbox, fault};
 
 /// How often a conflict makes a call run again before it fails.
 const MAX_RERUNS: u32 = 24;
@@ -87,9 +88,12 @@ impl Executor {
         if u64::from(request.trigger_depth) > request.limits.trigger_depth {
             return failed(cost, too_deep(request));
         }
-        let image = match self.image(&request.script, &request.limits).await {
-            Ok(image) => image,
-            Err(failure) => return failed(cost, failure),
+        // Whoever else builds the image may take longer than this call has.
+        let image = self.image(&request.script, &request.limits, deadline);
+        let image = match tokio::time::timeout_at(deadline.into(), image).await {
+            Ok(Ok(image)) => image,
+            Ok(Err(failure)) => return failed(cost, failure),
+            Err(_) => return failed(cost, fault::deadline(&request.limits)),
         };
         loop {
             let state = self.state(Some(request.clone()), request.limits, deadline);
@@ -118,8 +122,8 @@ impl Executor {
         }
     }
 
-    /// Commit the effects of a call that succeeded. A call that the script ended with an error has none, but is checked
-    /// if it read more than one key: what it saw may never have been there at the same time, and the error be wrong.
+    /// Commit the effects of a call that succeeded. A call that the script ended with an error has none, but what it read
+    /// is checked: the error may say it, and it may not be durable yet, or never have been there at the same time.
     async fn commit(
         &self,
         transaction: Option<crate::ports::Transaction>,
@@ -127,8 +131,7 @@ impl Executor {
     ) -> Result<(), CommitError> {
         let Some(mut transaction) = transaction else { return Ok(()) };
         if let Err(failure) = result {
-            let saw_several = transaction.reads.len() + transaction.ranges.len() > 1;
-            if failure.code.fault() != Some(Fault::Script) || !saw_several {
+            if failure.code.fault() != Some(Fault::Script) {
                 return Ok(());
             }
             transaction.writes.clear();
@@ -136,22 +139,33 @@ impl Executor {
         self.kv.commit(transaction).await.map(drop)
     }
 
-    async fn image(&self, script: &ScriptRef, limits: &Limits) -> Result<Arc<Image>, Failure> {
+    async fn image(
+        &self,
+        script: &ScriptRef,
+        limits: &Limits,
+        deadline: Instant,
+    ) -> Result<Arc<Image>, Failure> {
         let build = || async {
-            let source = self.scripts.source(script.version_id).await.map_err(|error| {
-                tracing::error!(%error, "cannot read the source of a cold script");
-                platform(Code::StorageUnavailable, "the script's source cannot be read")
-            })?;
+            // The store has logged why.
             let source =
-                source.ok_or_else(|| platform(Code::ScriptNotFound, "the script has just been deleted"))?;
-            self.build(&source, limits).await
+                self.scripts.source(script.version_id).await.map_err(|_| {
+                    Failure::new(Code::StorageUnavailable, "the script's source cannot be read")
+                })?;
+            let source = source
+                .ok_or_else(|| Failure::new(Code::ScriptNotFound, "the script has just been deleted"))?;
+            self.build(&source, limits, deadline).await
         };
-        self.images.get_or_build(script.source_hash, build).await
+        self.images.get_or_build(script.source_hash, build).await.map_err(at_call)
     }
 
-    async fn build(&self, source: &str, limits: &Limits) -> Result<Image, Failure> {
-        let deadline = Instant::now() + limits.deadline();
+    async fn build(&self, source: &str, limits: &Limits, deadline: Instant) -> Result<Image, Failure> {
         self.sandbox.load(source, self.state(None, *limits, deadline)).await
+    }
+
+    /// What the images in memory take.
+    #[must_use]
+    pub fn images(&self) -> ImageStats {
+        self.images.stats()
     }
 
     fn state(&self, request: Option<Arc<ExecRequest>>, limits: Limits, deadline: Instant) -> CallState {
@@ -164,10 +178,33 @@ impl Loader for Executor {
     async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
         let build = || async {
             let _permit = self.loads.acquire().await;
-            self.build(source, limits).await
+            self.build(source, limits, Instant::now() + limits.deadline()).await
         };
-        Ok(self.images.get_or_build(SourceHash::of(source), build).await?.report)
+        let image = self.images.get_or_build(SourceHash::of(source), build).await;
+        Ok(image.map_err(at_upload)?.report)
     }
+}
+
+/// A failure of a load, in the words of an upload.
+fn at_upload(failure: Failure) -> Failure {
+    let code = match failure.code {
+        Code::ScriptError | Code::ScriptThrew => Code::TopLevelFailed,
+        Code::FuelExhausted | Code::MemoryExhausted | Code::DeadlineExceeded | Code::StackExhausted => {
+            Code::TopLevelLimit
+        }
+        other => other,
+    };
+    Failure { code, status: None, ..failure }
+}
+
+/// A failure of a load, in the words of a call: the source loaded once, but limits may have changed since, or PiCloud.
+/// That is nothing that the caller could do better.
+fn at_call(failure: Failure) -> Failure {
+    let code = match failure.code {
+        Code::CompileFailed => Code::ScriptError,
+        other => other,
+    };
+    Failure { code, status: None, ..failure }
 }
 
 /// Wait longer the more often a call has lost, and not the same time as the others that lost with it.
@@ -183,33 +220,27 @@ fn failed(cost: Cost, failure: Failure) -> Outcome {
     Outcome { result: Err(failure), cost, log: Vec::new(), log_dropped: 0 }
 }
 
-fn platform(code: Code, message: &str) -> Failure {
-    Failure { code, message: message.to_owned(), position: None, status: None }
-}
-
 fn too_deep(request: &ExecRequest) -> Failure {
     let kind = match request.payload {
         Payload::Http(_) => "calls",
         Payload::Event(_) => "triggers",
     };
-    platform(
+    Failure::new(
         Code::DepthExceeded,
-        &format!("more than {} {kind} followed on one another", request.limits.trigger_depth),
+        format!("more than {} {kind} followed on one another", request.limits.trigger_depth),
     )
 }
 
 fn commit_failed(error: &CommitError) -> Failure {
     match error {
-        CommitError::Conflict => platform(
+        CommitError::Conflict => Failure::new(
             Code::KvConflict,
             "other calls kept changing the keys that this call read; nothing was changed, and trying again may help",
         ),
-        CommitError::Store(error) => {
-            tracing::error!(%error, "cannot commit the effects of a call");
-            platform(
-                Code::StorageUnavailable,
-                "the effects of the call could not be stored; nothing was changed",
-            )
-        }
+        // The store has logged why.
+        CommitError::Store(_) => Failure::new(
+            Code::StorageUnavailable,
+            "the effects of the call could not be stored; nothing was changed",
+        ),
     }
 }

@@ -31,6 +31,7 @@ pub struct Gate {
     config: GateConfig,
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
+    refused: AtomicU64,
     /// Moving average of how long a call holds its permit, in microseconds.
     service_us: AtomicU64,
 }
@@ -57,7 +58,13 @@ impl Gate {
     #[must_use]
     pub fn new(config: GateConfig) -> Self {
         let permits = Arc::new(Semaphore::new(config.concurrent));
-        Self { config, permits, waiting: AtomicUsize::new(0), service_us: AtomicU64::new(1000) }
+        Self {
+            config,
+            permits,
+            waiting: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            service_us: AtomicU64::new(1000),
+        }
     }
 
     /// Wait for a place, in the order of arrival.
@@ -71,12 +78,12 @@ impl Gate {
         }
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.config.waiting {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(self.overloaded());
+            return Err(self.refuse());
         }
         let _waiting = Waiting(&self.waiting);
         match tokio::time::timeout(self.config.patience, self.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(self.admission(permit)),
-            _ => Err(self.overloaded()),
+            _ => Err(self.refuse()),
         }
     }
 
@@ -92,12 +99,24 @@ impl Gate {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Calls that were refused since the start.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Turn a call away.
+    pub(crate) fn refuse(&self) -> Overloaded {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.overloaded()
+    }
+
     fn admission(&self, permit: OwnedSemaphorePermit) -> Admission<'_> {
         Admission { gate: self, admitted: Instant::now(), _permit: permit }
     }
 
     /// When to come back: everybody who is here has to be served first.
-    pub(crate) fn overloaded(&self) -> Overloaded {
+    fn overloaded(&self) -> Overloaded {
         let ahead = (self.running() + self.waiting()) as u64;
         let service_us = self.service_us.load(Ordering::Relaxed);
         let wait_us = ahead.saturating_mul(service_us) / self.config.concurrent.max(1) as u64;
@@ -137,7 +156,7 @@ mod tests {
         let gate = gate(1, 1, 20);
         let _first = gate.admit().await.unwrap();
         assert!(gate.admit().await.is_err());
-        assert_eq!(gate.waiting(), 0);
+        assert_eq!((gate.waiting(), gate.refused()), (0, 1));
     }
 
     #[tokio::test]

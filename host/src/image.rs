@@ -4,6 +4,7 @@ mod cache;
 mod encode;
 
 pub(crate) use cache::ImageCache;
+pub use cache::ImageStats;
 pub(crate) use encode::{encode, resident_bytes};
 
 use picloud_sdk_wit::ScriptPre;

@@ -1,4 +1,5 @@
-//! The limits table: every limit with its unit, default and maximum. It makes the configuration and the documentation.
+//! The limits table: every limit with its unit, smallest value, default and maximum. It makes the configuration, and the
+//! documentation is compared with it.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,8 @@ pub struct LimitRow {
     pub name: &'static str,
     /// The unit its value is counted in.
     pub unit: &'static str,
+    /// The smallest value that is accepted.
+    pub minimum: u64,
     /// What applies when nothing is configured.
     pub default: u64,
     /// The largest value that is accepted.
@@ -18,7 +21,7 @@ pub struct LimitRow {
 }
 
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $name:ident: $unit:literal, $default:expr, $maximum:expr;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $unit:literal, $minimum:expr, $default:expr, $maximum:expr;)+) => {
         /// The limits of one call, and of what may be uploaded. The same for every script of an app.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
@@ -36,6 +39,7 @@ macro_rules! limits {
         pub const LIMITS: &[LimitRow] = &[$(LimitRow {
             name: stringify!($name),
             unit: $unit,
+            minimum: $minimum,
             default: $default,
             maximum: $maximum,
             doc: concat!($($doc,)+),
@@ -53,45 +57,49 @@ macro_rules! limits {
 limits! {
     /// Fuel of one call: about one unit an instruction of WebAssembly and one a byte that is copied as a block. Beyond
     /// it: `fuel-exhausted`.
-    fuel: "units", 500_000_000, 1_000_000_000_000;
-    /// Memory of one sandbox. Beyond it: `memory-exhausted`.
-    memory_bytes: "bytes", 64 << 20, 1 << 30;
-    /// Wall clock of one call, from the moment its sandbox starts. Beyond it: `deadline-exceeded`.
-    deadline_ms: "ms", 10_000, 15 * 60 * 1000;
+    fuel: "units", 1, 500_000_000, 1_000_000_000_000;
+    /// Memory of one sandbox, of which an empty script takes about 1.3 MiB. Beyond it: `memory-exhausted`.
+    memory_bytes: "bytes", 4 << 20, 64 << 20, 1 << 30;
+    /// Image of a script: what its memory holds once it is loaded. Beyond it: `top-level-limit`.
+    image_bytes: "bytes", 1 << 20, 16 << 20, 1 << 30;
+    /// Wall clock of one call, from the moment it is admitted; loading a cold script counts. Beyond it:
+    /// `deadline-exceeded`.
+    deadline_ms: "ms", 1, 10_000, 15 * 60 * 1000;
     /// Body of a request. Beyond it: `body-too-large`.
-    request_body_bytes: "bytes", 1 << 20, 64 << 20;
+    request_body_bytes: "bytes", 1, 1 << 20, 64 << 20;
     /// Body of an answer. Beyond it: `answer-too-large`.
-    response_body_bytes: "bytes", 4 << 20, 64 << 20;
+    response_body_bytes: "bytes", 1, 4 << 20, 64 << 20;
     /// Log lines of one execution. What is over is dropped and counted.
-    log_lines: "lines", 256, 10_000;
+    log_lines: "lines", 1, 256, 10_000;
     /// Bytes of log of one execution. What is over is dropped and counted.
-    log_bytes: "bytes", 64 << 10, 4 << 20;
+    log_bytes: "bytes", 1, 64 << 10, 4 << 20;
     /// Length of a KV key in UTF-8. Beyond it: `kv-key-invalid`.
-    kv_key_bytes: "bytes", 512, 4096;
+    kv_key_bytes: "bytes", 1, 512, 4096;
     /// Length of a KV value: JSON text or blob. Beyond it: `kv-value-too-large`.
-    kv_value_bytes: "bytes", 256 << 10, 16 << 20;
+    kv_value_bytes: "bytes", 1, 256 << 10, 16 << 20;
     /// KV operations of one call. Beyond it the operation fails, and the script can catch it.
-    kv_operations: "operations", 1000, 100_000;
+    kv_operations: "operations", 1, 1000, 100_000;
     /// Bytes of keys and values that one call may write to KV, and that it may read. Beyond it the operation fails, and
     /// the script can catch it.
-    kv_call_bytes: "bytes", 8 << 20, 256 << 20;
+    kv_call_bytes: "bytes", 1, 8 << 20, 256 << 20;
     /// How many triggers may follow on one another. Beyond it: `depth-exceeded`.
-    trigger_depth: "hops", 16, 256;
+    trigger_depth: "hops", 1, 16, 256;
     /// Length of a script's source in UTF-8. Beyond it: `source-too-large`.
-    source_bytes: "bytes", 256 << 10, 4 << 20;
+    source_bytes: "bytes", 1, 256 << 10, 4 << 20;
 }
 
 impl Limits {
-    /// Every limit must be at least 1 and at most its maximum.
+    /// Every limit must be between its minimum and its maximum.
     ///
     /// # Errors
     ///
     /// Names the first limit that is out of range.
     pub fn check(&self) -> Result<(), String> {
-        match self.rows().find(|(row, value)| *value == 0 || *value > row.maximum) {
-            Some((row, value)) => {
-                Err(format!("limit {} is {value} {}, but must be 1 to {}", row.name, row.unit, row.maximum))
-            }
+        match self.rows().find(|(row, value)| !(row.minimum..=row.maximum).contains(value)) {
+            Some((row, value)) => Err(format!(
+                "limit {} is {value} {}, but must be {} to {}",
+                row.name, row.unit, row.minimum, row.maximum
+            )),
             None => Ok(()),
         }
     }
@@ -116,6 +124,8 @@ mod tests {
     fn zero_and_too_much_are_refused_by_name() {
         let zero = Limits { fuel: 0, ..Limits::default() };
         assert!(zero.check().unwrap_err().starts_with("limit fuel is 0 units"));
+        let small = Limits { memory_bytes: 100_000, ..Limits::default() };
+        assert!(small.check().unwrap_err().contains("must be 4194304 to 1073741824"));
         let large = Limits { trigger_depth: 257, ..Limits::default() };
         assert!(large.check().unwrap_err().contains("must be 1 to 256"));
     }

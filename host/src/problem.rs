@@ -230,6 +230,7 @@ impl Problem {
             if status < 500 {
                 problem.fault = None;
             }
+            problem.retryable = Some(matches!(status, 429 | 503));
         }
         if failure.code == Code::KvConflict || failure.code == Code::StorageUnavailable {
             problem.retry_after = Some(1);

@@ -1,6 +1,6 @@
 //! The sandbox: one store for each load and each call, with its three fences, and nothing that outlives it.
 
-mod fault;
+pub(crate) mod fault;
 mod state;
 
 pub(crate) use fault::StorageFailed;
@@ -65,7 +65,7 @@ impl Sandbox {
         let limits = state.limits;
         let run =
             self.run(&self.blank, state, async |script, store| script.call_load(store, source).await).await;
-        let loaded = run.result.map_err(at_upload)?;
+        let loaded = run.result?;
         let Mode::Load(Capture::Done { offset, memory }) = run.state.mode else {
             return Err(platform("the guest loaded a script without handing over its memory"));
         };
@@ -75,7 +75,15 @@ impl Sandbox {
             image_bytes: image::resident_bytes(&memory),
             fuel: run.fuel,
         };
-        debug_assert!(memory.len() as u64 <= limits.memory_bytes, "the memory cap bounds the image");
+        if report.image_bytes > limits.image_bytes {
+            return Err(Failure::new(
+                Code::MemoryExhausted,
+                format!(
+                    "the script's image would have {} bytes, and {} are allowed",
+                    report.image_bytes, limits.image_bytes
+                ),
+            ));
+        }
         let (guest, linker) = (self.guest.clone(), self.linker.clone());
         // Milliseconds for each megabyte, and nobody else's call should have to wait for them.
         let made = tokio::task::spawn_blocking(move || {
@@ -164,18 +172,6 @@ fn pre_instance(
     Ok(ScriptPre::new(linker.instantiate_pre(&guest.component)?)?)
 }
 
-/// A failure of a load, in the words of an upload.
-fn at_upload(failure: Failure) -> Failure {
-    let code = match failure.code {
-        Code::ScriptError | Code::ScriptThrew => Code::TopLevelFailed,
-        Code::FuelExhausted | Code::MemoryExhausted | Code::DeadlineExceeded | Code::StackExhausted => {
-            Code::TopLevelLimit
-        }
-        other => other,
-    };
-    Failure { code, status: None, ..failure }
-}
-
 fn platform(message: &str) -> Failure {
-    Failure { code: Code::Internal, message: message.to_owned(), position: None, status: None }
+    Failure::new(Code::Internal, message)
 }

@@ -1,20 +1,53 @@
-//! The page `/metrics`: calls, costs, what telemetry could not keep, and the process, in the OpenMetrics text format.
+//! The page `/metrics`: calls, costs, how busy the data plane is, what telemetry could not keep, and the process, in the
+//! OpenMetrics text format.
 
 use std::fmt::Error;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use http::header;
+use picloud_host::problem::{Code, Problem};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::api::finish;
 use crate::telemetry::{AppTotals, Counters, Steps, Telemetry, Totals};
 
+/// How busy the data plane is. The host counts it and knows nothing of this page, so whoever puts a server together says
+/// where the numbers come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Calls under way now.
+    pub calls_running: u64,
+    /// Calls that wait for a sandbox now.
+    pub calls_waiting: u64,
+    /// Calls that were turned away for want of room, since the start of the process.
+    pub calls_refused: u64,
+    /// Bytes that the images in memory take now.
+    pub image_cache_bytes: u64,
+    /// Images in memory now, those being built included.
+    pub image_cache_images: u64,
+    /// Images that were built since the start of the process.
+    pub image_builds: u64,
+}
+
+/// Reads the numbers of the data plane. Called for each scrape, so it must not wait.
+pub type ReadGauges = Arc<dyn Fn() -> Gauges + Send + Sync>;
+
+/// The route `/metrics`. To be merged with what else the server answers.
+pub fn router(telemetry: Arc<Telemetry>, gauges: ReadGauges) -> Router {
+    Router::new()
+        .route("/metrics", get(async move || page(&telemetry, gauges())))
+        .method_not_allowed_fallback(finish::method_not_allowed)
+        .layer(axum::middleware::from_fn(finish::finish))
+}
+
 /// The answer to a scrape.
-#[must_use]
-pub fn page(telemetry: &Telemetry) -> Response {
+fn page(telemetry: &Telemetry, gauges: Gauges) -> Result<Response, Problem> {
     const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let mut body = String::new();
     let mut registry = Registry::default();
@@ -22,13 +55,14 @@ pub fn page(telemetry: &Telemetry) -> Response {
     registry.register_collector(Box::new(Numbers {
         totals: telemetry.totals(),
         counters: telemetry.counters(),
+        gauges,
         process: Process::read(),
     }));
-    if let Err(error) = text::encode(&mut body, &registry) {
+    text::encode(&mut body, &registry).map_err(|error| {
         tracing::error!(%error, "metrics cannot be encoded");
-        return http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
+        Problem::new(Code::Internal)
+    })?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response())
 }
 
 /// Everything on the page, at one moment.
@@ -36,12 +70,14 @@ pub fn page(telemetry: &Telemetry) -> Response {
 struct Numbers {
     totals: Totals,
     counters: Counters,
+    gauges: Gauges,
     process: Process,
 }
 
 impl Collector for Numbers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         self.encode_calls(&mut encoder)?;
+        self.encode_gauges(&mut encoder)?;
         self.encode_telemetry(&mut encoder)?;
         self.process.encode(&mut encoder)
     }
@@ -74,6 +110,21 @@ impl Numbers {
             encode_steps(&mut fuel.encode_family(&[("app", &**app)])?, steps, 1.0)?;
         }
         Ok(())
+    }
+
+    fn encode_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Gauges { calls_running, calls_waiting, calls_refused, .. } = self.gauges;
+        gauge(encoder, "picloud_calls_running", "Calls under way", None, calls_running)?;
+        gauge(encoder, "picloud_calls_waiting", "Calls that wait for a sandbox", None, calls_waiting)?;
+        let help = "Calls that were turned away for want of room";
+        counter(encoder, "picloud_calls_refused", help, calls_refused)?;
+
+        let Gauges { image_cache_bytes, image_cache_images, image_builds, .. } = self.gauges;
+        let help = "Memory that images of scripts take";
+        gauge(encoder, "picloud_image_cache", help, Some(&Unit::Bytes), image_cache_bytes)?;
+        let help = "Images of scripts in memory";
+        gauge(encoder, "picloud_image_cache_images", help, None, image_cache_images)?;
+        counter(encoder, "picloud_image_builds", "Images of scripts that were built", image_builds)
     }
 
     fn encode_telemetry(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -196,14 +247,39 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use http::{Request, StatusCode};
     use picloud_host::ports::ExecutionLog as _;
+    use tower::ServiceExt as _;
 
     use super::*;
     use crate::telemetry::tests::{Fixture, failed, named, succeeded};
 
-    async fn text(telemetry: &Telemetry) -> String {
-        let body = axum::body::to_bytes(page(telemetry).into_body(), usize::MAX).await.unwrap();
+    const GAUGES: Gauges = Gauges {
+        calls_running: 1,
+        calls_waiting: 2,
+        calls_refused: 3,
+        image_cache_bytes: 4,
+        image_cache_images: 5,
+        image_builds: 6,
+    };
+
+    async fn send(fixture: &Fixture, method: &str) -> Response {
+        let request = Request::builder().method(method).uri("/metrics").body(Body::empty()).unwrap();
+        let router = router(Arc::clone(&fixture.telemetry), Arc::new(|| GAUGES));
+        router.oneshot(request).await.unwrap()
+    }
+
+    async fn text(response: Response) -> String {
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_lines(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{line} is not in\n{text}");
+        }
     }
 
     #[tokio::test]
@@ -212,8 +288,8 @@ mod tests {
         let mut slow = succeeded();
         slow.cost.sandbox_us = 20_000_000;
         [succeeded(), failed(), slow].into_iter().for_each(|record| fixture.telemetry.record(record));
-        let text = text(&fixture.telemetry).await;
-        for line in [
+        let text = text(send(&fixture, "GET").await).await;
+        let lines = [
             r#"picloud_calls_total{app="default",script="hello",trigger="http",fault="none"} 2"#,
             r#"picloud_calls_total{app="default",script="hello",trigger="http",fault="script"} 1"#,
             r#"picloud_call_duration_seconds_bucket{le="0.00005",app="default"} 0"#,
@@ -222,11 +298,44 @@ mod tests {
             r#"picloud_call_duration_seconds_bucket{le="+Inf",app="default"} 3"#,
             r#"picloud_call_duration_seconds_count{app="default"} 3"#,
             r#"picloud_executions_not_kept_total{reason="rate"} 0"#,
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
-        }
+        ];
+        assert_lines(&text, &lines);
         assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn overload_is_on_the_page() {
+        let fixture = Fixture::new().await;
+        let lines = [
+            "# TYPE picloud_calls_running gauge",
+            "picloud_calls_running 1",
+            "picloud_calls_waiting 2",
+            "# TYPE picloud_calls_refused counter",
+            "picloud_calls_refused_total 3",
+            "# UNIT picloud_image_cache_bytes bytes",
+            "picloud_image_cache_bytes 4",
+            "picloud_image_cache_images 5",
+            "picloud_image_builds_total 6",
+        ];
+        assert_lines(&text(send(&fixture, "GET").await).await, &lines);
+    }
+
+    #[tokio::test]
+    async fn other_methods_are_problems_with_the_ones_there_are() {
+        let fixture = Fixture::new().await;
+        assert_eq!(send(&fixture, "HEAD").await.status(), StatusCode::OK);
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            let response = send(&fixture, method).await;
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+            assert_eq!(response.headers()[header::ALLOW], "GET,HEAD", "{method}");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json", "{method}");
+            let problem: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+            assert_eq!(
+                (&problem["code"], &problem["instance"]),
+                (&"method-not-allowed".into(), &"/metrics".into())
+            );
+        }
     }
 
     #[tokio::test]
@@ -235,7 +344,7 @@ mod tests {
         for number in 0..1000 {
             fixture.telemetry.record(named("default", &format!("script-{number}")));
         }
-        let text = text(&fixture.telemetry).await;
+        let text = text(send(&fixture, "GET").await).await;
         assert_eq!(text.lines().filter(|line| line.starts_with("picloud_calls_total{")).count(), 201);
         assert!(text.contains(r#"{app="default",script="other",trigger="http",fault="none"} 800"#), "{text}");
     }

@@ -169,6 +169,12 @@ impl TestApp {
 
     /// Stop the server in order and start another one on the same data directory. Its address is another one, too.
     pub async fn restart(&mut self) {
+        self.restart_with(|_| ()).await;
+    }
+
+    /// The same, with another configuration.
+    pub async fn restart_with(&mut self, change: impl FnOnce(&mut ServeConfig)) {
+        change(&mut self.config);
         if let Some(server) = self.server.take() {
             server.stop().await;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use picloud_host::budget::Budget;
 use picloud_host::gate::GateConfig;
-use picloud_host::ingress::{BodyMemory, ServerConfig};
+use picloud_host::ingress::{AnswerMemory, BodyMemory, ServerConfig};
 use picloud_manager::store::retention::Bounds;
 use picloud_manager::telemetry::{Capacity, Settings};
 
@@ -42,11 +42,21 @@ pub(super) fn gate(config: &ServeConfig, budget: &Budget) -> GateConfig {
     }
 }
 
-/// Memory for the bodies of requests: a sixteenth of what there is, but room for a few of the largest at least.
+/// Memory for the bodies of requests.
 pub(super) fn bodies(config: &ServeConfig, budget: &Budget) -> BodyMemory {
+    BodyMemory::new(body_memory(config, budget))
+}
+
+/// As much again for answers that are not sent yet.
+pub(super) fn answers(config: &ServeConfig, budget: &Budget) -> AnswerMemory {
+    AnswerMemory::new(body_memory(config, budget))
+}
+
+/// A sixteenth of what there is, but room for a few of the largest bodies at least.
+fn body_memory(config: &ServeConfig, budget: &Budget) -> usize {
     let least = config.limits.request_body_bytes.saturating_mul(4);
     let bytes = config.body_memory_bytes.unwrap_or_else(|| least.max(budget.memory / 16));
-    BodyMemory::new(usize::try_from(bytes).unwrap_or(usize::MAX))
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// How connections are treated.

@@ -40,16 +40,14 @@ pub(super) fn check(response: Option<Response>, limits: &Limits) -> Result<Answe
         return Err(invalid(format!("the status {} cannot be sent", response.status)));
     }
     if response.body.len() as u64 > limits.response_body_bytes {
-        return Err(Failure {
-            code: Code::AnswerTooLarge,
-            message: format!(
+        return Err(Failure::new(
+            Code::AnswerTooLarge,
+            format!(
                 "the answer has {} bytes, and {} are allowed",
                 response.body.len(),
                 limits.response_body_bytes
             ),
-            position: None,
-            status: None,
-        });
+        ));
     }
     Ok(Answer { status: response.status, headers: headers(response.headers)?, body: response.body.into() })
 }
@@ -74,7 +72,7 @@ fn headers(pairs: Vec<(String, String)>) -> Result<HeaderMap, Failure> {
 }
 
 fn invalid(message: String) -> Failure {
-    Failure { code: Code::AnswerInvalid, message, position: None, status: None }
+    Failure::new(Code::AnswerInvalid, message)
 }
 
 #[cfg(test)]

@@ -20,12 +20,24 @@ pub(crate) struct ImageCache {
 struct Inner {
     slots: LruCache<SourceHash, Slot>,
     bytes: usize,
+    builds: u64,
+}
+
+/// What a cache of images holds, and what it has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageStats {
+    /// Images in memory, those being built included.
+    pub images: usize,
+    /// Bytes that they take.
+    pub bytes: usize,
+    /// Images that were built since the start.
+    pub builds: u64,
 }
 
 impl ImageCache {
     /// A cache for `capacity` bytes of images. One image is kept even if it alone is larger.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity, inner: Mutex::new(Inner { slots: LruCache::unbounded(), bytes: 0 }) }
+        Self { capacity, inner: Mutex::new(Inner { slots: LruCache::unbounded(), bytes: 0, builds: 0 }) }
     }
 
     /// The image of a source, built with `build` if it is not here. Concurrent callers share one build; a failed build is
@@ -43,7 +55,7 @@ impl ImageCache {
             return Ok(image.clone());
         }
         // Also when the caller stops waiting in the middle of the build.
-        let slot = Forgetting { cache: self, hash, slot };
+        let slot = GivenBack { cache: self, hash, slot };
         let mut built = false;
         let result = slot
             .slot
@@ -62,6 +74,12 @@ impl ImageCache {
         result
     }
 
+    /// What it holds, and what it has done.
+    pub(crate) fn stats(&self) -> ImageStats {
+        let inner = self.lock();
+        ImageStats { images: inner.slots.len(), bytes: inner.bytes, builds: inner.builds }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,6 +92,7 @@ impl ImageCache {
     fn account(&self, hash: SourceHash, cost: usize) {
         let mut inner = self.lock();
         inner.bytes += cost;
+        inner.builds += 1;
         let mut building = Vec::new();
         while inner.bytes > self.capacity {
             let Some((oldest, slot)) = inner.slots.pop_lru() else { break };
@@ -91,27 +110,27 @@ impl ImageCache {
         }
     }
 
-    fn forget_if_empty(&self, hash: SourceHash) {
+    /// Give a slot back. The last one to do so takes it out of the cache if nothing has come into it.
+    fn give_back(&self, hash: SourceHash, slot: Slot) {
         let mut inner = self.lock();
+        drop(slot);
         // Somebody else may be waiting to try again: then the slot is shared, and stays.
-        if inner.slots.peek(&hash).is_some_and(|slot| slot.get().is_none() && Arc::strong_count(slot) == 2) {
+        if inner.slots.peek(&hash).is_some_and(|slot| slot.get().is_none() && Arc::strong_count(slot) == 1) {
             inner.slots.pop(&hash);
         }
     }
 }
 
-/// Takes the slot out of the cache again if nothing has come into it.
-struct Forgetting<'a> {
+/// Gives a slot back when it is dropped.
+struct GivenBack<'a> {
     cache: &'a ImageCache,
     hash: SourceHash,
     slot: Slot,
 }
 
-impl Drop for Forgetting<'_> {
+impl Drop for GivenBack<'_> {
     fn drop(&mut self) {
-        if self.slot.get().is_none() {
-            self.cache.forget_if_empty(self.hash);
-        }
+        self.cache.give_back(self.hash, std::mem::take(&mut self.slot));
     }
 }
 

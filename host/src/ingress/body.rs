@@ -17,6 +17,9 @@ use crate::problem::{Code, Problem};
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So much of each body is not counted, in bytes: small bodies find room when large ones have taken all there is.
+const FREE: usize = 16 << 10;
+
 /// Memory for the bodies of requests, from their arrival to the end of their calls.
 #[derive(Debug)]
 pub struct BodyMemory {
@@ -64,7 +67,8 @@ impl BodyMemory {
             if (whole.len() + data.len()) as u64 > limit {
                 return Err(too_large(limit));
             }
-            let more = self.take(data.len())?;
+            let counted = |length: usize| length.saturating_sub(FREE);
+            let more = self.take(counted(whole.len() + data.len()) - counted(whole.len()))?;
             match &mut share {
                 Some(share) => share.merge(more),
                 None => share = Some(more),

@@ -1,29 +1,57 @@
 //! Tells when a connection does nothing any more, so that it does not keep its place from others.
 //!
 //! What counts is what the server does: a request that begins, and bytes of an answer that the client takes. A client
-//! that sends a byte now and then, and never a request, is as idle as one that sends nothing.
+//! that sends a byte now and then, and never a request, is as idle as one that sends nothing. And an answer has to be
+//! taken at some speed.
 
 use std::io::{Error, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+/// How many bytes of an answer a client has to take in a second, once it has had [`SENDING_PATIENCE`].
+const SLOWEST: u64 = 4096;
+
+/// How long any answer may take.
+const SENDING_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What happens on one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
+    since: Instant,
     /// Requests that are being answered.
     running: AtomicUsize,
-    /// Grows with each request and each write.
+    /// Grows with each request, and each write while there is an answer to send.
     progress: AtomicU64,
+    /// Answers that are not sent yet.
+    unsent: AtomicUsize,
+    /// When they have to be, in milliseconds after `since`.
+    due_ms: AtomicU64,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            running: AtomicUsize::default(),
+            progress: AtomicU64::default(),
+            unsent: AtomicUsize::default(),
+            due_ms: AtomicU64::default(),
+        }
+    }
 }
 
 /// A request under way, until it is dropped.
 pub(super) struct Running(Arc<Activity>);
+
+/// An answer that is being sent, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Sending(Arc<Activity>);
 
 impl Activity {
     /// A request begins.
@@ -33,21 +61,52 @@ impl Activity {
         Running(self.clone())
     }
 
-    /// Completes when nothing has happened for `patience`, at most twice that long after the last event.
+    /// An answer of so many bytes begins to be sent.
+    pub(super) fn send(self: &Arc<Self>, bytes: usize) -> Sending {
+        let allowance = (bytes as u64).saturating_mul(1000) / SLOWEST;
+        // The first one starts the clock, and those that come before it has stopped get their own time on top.
+        if self.unsent.fetch_add(1, Ordering::Relaxed) == 0 {
+            let now = self.now_ms();
+            self.due_ms.store(now + SENDING_PATIENCE.as_millis() as u64 + allowance, Ordering::Relaxed);
+        } else {
+            self.due_ms.fetch_add(allowance, Ordering::Relaxed);
+        }
+        Sending(self.clone())
+    }
+
+    /// Completes when nothing has happened for `patience`, at most twice that long after the last event, or an answer
+    /// has not been taken in time.
     pub(super) async fn ceases(&self, patience: Duration) {
         loop {
             let before = self.progress.load(Ordering::Relaxed);
             tokio::time::sleep(patience).await;
-            if self.running.load(Ordering::Relaxed) == 0 && self.progress.load(Ordering::Relaxed) == before {
+            let is_idle =
+                self.running.load(Ordering::Relaxed) == 0 && self.progress.load(Ordering::Relaxed) == before;
+            if is_idle || self.is_overdue() {
                 return;
             }
         }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed) > 0 && self.now_ms() > self.due_ms.load(Ordering::Relaxed)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.progress.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.unsent.fetch_sub(1, Ordering::Relaxed);
         self.0.progress.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -60,7 +119,10 @@ pub(super) struct Watched {
 
 impl Watched {
     fn note(&self, written: Poll<Result<usize, Error>>) -> Poll<Result<usize, Error>> {
-        if let Poll::Ready(Ok(1..)) = written {
+        // HTTP/2 answers a ping whether or not there is a request.
+        if let Poll::Ready(Ok(1..)) = written
+            && self.activity.unsent.load(Ordering::Relaxed) > 0
+        {
             self.activity.progress.fetch_add(1, Ordering::Relaxed);
         }
         written
@@ -118,6 +180,19 @@ mod tests {
     #[tokio::test]
     async fn a_connection_without_requests_ceases() {
         Arc::new(Activity::default()).ceases(PATIENCE).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_taken_in_time_ends_its_connection() {
+        let activity = Arc::new(Activity::default());
+        let _running = activity.begin();
+        let _sending = activity.send(3 << 20);
+        assert!(!activity.is_overdue());
+        let due_ms = activity.due_ms.load(Ordering::Relaxed);
+        assert!((60_000 + 768_000..60_000 + 769_000).contains(&due_ms), "{due_ms}");
+        activity.due_ms.store(0, Ordering::Relaxed);
+        tokio::time::sleep(PATIENCE).await;
+        activity.ceases(PATIENCE).await;
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! `server` accepts connections, `router` tells scripts from the control plane, `body` reads bodies, `request` and
 //! `answer` translate, `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end`
-//! keeps a call running whose caller has left.
+//! keeps a call running whose caller has left, `unsent` counts answers that nobody takes.
 
 mod answer;
 mod body;
@@ -12,12 +12,14 @@ mod request;
 mod router;
 mod server;
 mod to_the_end;
+mod unsent;
 
 pub use answer::respond;
 pub use body::BodyMemory;
 pub use request::BUILT_IN_ROUTE;
-pub use router::{Guard, Router};
+pub use router::{Guard, Router, is_script_path};
 pub use server::{ServerConfig, serve};
+pub use unsent::AnswerMemory;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +32,7 @@ use crate::active::Active;
 use crate::call::{ExecRequest, Failure, Outcome, Payload};
 use crate::executor::Executor;
 use crate::gate::{Gate, Overloaded};
+use crate::ingress::idle::Activity;
 use crate::ingress::lingering::Lingering;
 use crate::ingress::to_the_end::ToTheEnd;
 use crate::ports::{Clock, ExecutionLog, ExecutionRecord, RecordedError};
@@ -45,6 +48,8 @@ pub struct Ingress {
     pub gate: Gate,
     /// Memory for the bodies of requests.
     pub bodies: BodyMemory,
+    /// Memory for answers that are not sent yet.
+    pub answers: AnswerMemory,
     /// Where executions are recorded.
     pub log: Arc<dyn ExecutionLog>,
     /// The time of day.
@@ -57,9 +62,10 @@ impl Ingress {
         self: Arc<Self>,
         request: Request<Lingering>,
         peer: std::net::SocketAddr,
+        connection: Arc<Activity>,
     ) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let result = self.call(request, peer).await;
+        let result = self.call(request, peer, connection).await;
         result.unwrap_or_else(|problem| problem.instance(path).into_response())
     }
 
@@ -67,34 +73,59 @@ impl Ingress {
         self: Arc<Self>,
         request: Request<Lingering>,
         peer: std::net::SocketAddr,
+        connection: Arc<Activity>,
     ) -> Result<Response, Problem> {
         let target = request::target(&self.active.current(), request.uri().path())?;
+        if self.answers.is_full() {
+            let detail = "answers that their clients do not take fill the memory there is for them";
+            return Err(Problem::new(Code::Saturated)
+                .detail(detail)
+                .retry_after(self.gate.refuse().retry_after_secs));
+        }
         let (head, body) = request.into_parts();
         let held = self.bodies.read(body, target.limits.request_body_bytes).await.map_err(|problem| {
             match problem.code() {
                 // The memory is free again when the calls are over.
-                Code::Saturated => problem.retry_after(self.gate.overloaded().retry_after_secs),
+                Code::Saturated => problem.retry_after(self.gate.refuse().retry_after_secs),
                 _ => problem,
             }
         })?;
         let request = request::to_call(head, held.body.clone(), target, peer.ip());
         // Once it has started a call runs to its end, even if the caller leaves: a commit cannot be called back, and
         // every execution is recorded.
-        let response = ToTheEnd::new(async move {
-            let queued = Instant::now();
+        let response = ToTheEnd::new(request.execution_id, async move {
+            let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
             let admission = self.gate.admit().await.map_err(saturated)?;
             let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let started_ms = self.clock.now_ms();
             let request = Arc::new(request);
             let mut outcome = self.executor.execute(request.clone()).await;
             drop((admission, held));
             outcome.cost.queue_us = queue_us;
+            if let Ok(answer) = &mut outcome.result {
+                answer.body = self.answers.count(std::mem::take(&mut answer.body), &connection);
+            }
             let response = respond(&request, &outcome);
+            trace(&request, &outcome, response.status().as_u16());
             self.log.record(record(&request, outcome, response.status().as_u16(), started_ms));
             Ok(response)
         });
         response.await.unwrap_or_else(|| Err(Problem::new(Code::Internal)))
     }
+}
+
+/// For whoever looks for one call in the server's log: the ids that came with it and the one it got.
+fn trace(request: &ExecRequest, outcome: &Outcome, status: u16) {
+    let Payload::Http(call) = &request.payload else { return };
+    tracing::debug!(
+        execution_id = %request.execution_id,
+        request_id = call.request_id,
+        traceparent = request.traceparent,
+        app = &*request.script.app,
+        script = &*request.script.script,
+        status,
+        fuel = outcome.cost.fuel,
+        "a call ended"
+    );
 }
 
 fn saturated(overloaded: Overloaded) -> Problem {

@@ -7,22 +7,36 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
-use http::Request;
 use http::request::Parts;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tower::ServiceExt as _;
 
 use crate::ingress::Ingress;
+use crate::ingress::idle::Activity;
 use crate::ingress::lingering::Lingering;
 use crate::problem::{Code, Problem};
 
 /// Looks at every request before anything else does, and may refuse it.
 pub type Guard = Arc<dyn Fn(&Parts) -> Result<(), Problem> + Send + Sync>;
 
-/// First parts of paths that belong to the control plane. No app can have such a name: names start with a letter or a
-/// digit, and the rest is checked.
+/// First parts of paths that belong to the control plane. `default` is the only app so far; no other may be called so.
 const RESERVED: &[&str] = &["_", "api", "metrics", "openapi.json"];
+
+/// Whether the server works.
+const HEALTH: &[&str] = &["livez", "readyz"];
+
+/// Whether a path leads to a script, if to anything.
+#[must_use]
+pub fn is_script_path(path: &str) -> bool {
+    let first = first_part(path);
+    !RESERVED.contains(&first) && !HEALTH.contains(&first)
+}
+
+fn first_part(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or_default()
+}
 
 /// Where requests go.
 pub struct Router {
@@ -40,27 +54,45 @@ pub struct Router {
 
 impl Router {
     /// Answer one request.
-    pub(super) async fn route(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    pub(super) async fn route(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        connection: Arc<Activity>,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         if let Some(Err(problem)) = self.guard.as_ref().map(|guard| guard(&parts)) {
             return problem.instance(parts.uri.path()).into_response();
         }
         let mut request = Request::from_parts(parts, Lingering::new(body));
-        let first = request.uri().path().split('/').nth(1).unwrap_or_default();
-        match first {
-            "livez" => "ok\n".into_response(),
-            "readyz" if self.ready.load(Ordering::Relaxed) => "ok\n".into_response(),
-            "readyz" => Problem::new(Code::ShuttingDown).into_response(),
-            _ if RESERVED.contains(&first) => {
+        match first_part(request.uri().path()) {
+            first if HEALTH.contains(&first) => self.health(&request),
+            first if RESERVED.contains(&first) => {
                 request.extensions_mut().insert(ConnectInfo(peer));
                 self.control.clone().oneshot(request.map(Body::new)).await.into_response()
             }
             _ => {
-                let response = self.ingress.clone().answer(request, peer).await;
+                let response = self.ingress.clone().answer(request, peer, connection).await;
                 self.leave_together().await;
                 response
             }
         }
+    }
+
+    /// `/livez`: the process answers. `/readyz`: it takes calls.
+    fn health(&self, request: &Request<Lingering>) -> Response<Body> {
+        let path = request.uri().path();
+        let problem = match path {
+            "/livez" | "/readyz" if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+                Problem::new(Code::MethodNotAllowed).allow("GET, HEAD")
+            }
+            "/readyz" if !self.ready.load(Ordering::Relaxed) => {
+                Problem::new(Code::ShuttingDown).retry_after(1)
+            }
+            "/livez" | "/readyz" => return "ok\n".into_response(),
+            _ => Problem::new(Code::RouteNotFound),
+        };
+        problem.instance(path).into_response()
     }
 
     /// Let calls that are ready go before this answer is written, so that their answers follow at once.

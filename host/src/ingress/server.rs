@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::ingress::Router;
 use crate::ingress::idle::{Activity, Watched};
 
+/// Largest head of a request, in bytes: each connection may hold so much before anything else is asked.
+const MAX_HEAD: usize = 96 << 10;
+
 /// How connections are treated.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerConfig {
@@ -31,6 +34,22 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self { connections: 4096, head_patience: Duration::from_secs(60), drain: Duration::from_secs(30) }
+    }
+}
+
+/// An open connection, counted until it is dropped.
+struct Open(Arc<Router>);
+
+impl Open {
+    fn new(router: Arc<Router>) -> Self {
+        router.connections.fetch_add(1, Ordering::Relaxed);
+        Self(router)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -56,18 +75,19 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let connection = connection(stream, peer, router.clone(), config, &graceful);
-                let router = router.clone();
+                let open = Open::new(router.clone());
                 tokio::spawn(async move {
-                    router.connections.fetch_add(1, Ordering::Relaxed);
                     connection.await;
-                    router.connections.fetch_sub(1, Ordering::Relaxed);
-                    drop(place);
+                    drop((open, place));
                 });
             }
             Err(error) => {
                 // Out of file descriptors, most likely: some will come back when connections end.
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                    () = stop.cancelled() => break,
+                }
             }
         }
     }
@@ -95,9 +115,10 @@ fn connection(
     let stream = Watched { stream, activity: activity.clone() };
     let for_requests = activity.clone();
     let service = service_fn(move |request| {
-        let (router, running) = (router.clone(), for_requests.begin());
+        let (router, connection) = (router.clone(), for_requests.clone());
         async move {
-            let response = router.route(request, peer).await;
+            let running = connection.begin();
+            let response = router.route(request, peer, connection).await;
             drop(running);
             Ok::<_, Infallible>(response)
         }
@@ -105,7 +126,7 @@ fn connection(
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // A client that has said everything may close its side and wait for the answer. hyper's own timeout for the head of a
     // request would set a timer for each request and know nothing of HTTP/2: a head that does not come is no activity.
-    builder.http1().half_close(true).header_read_timeout(None);
+    builder.http1().half_close(true).header_read_timeout(None).max_buf_size(MAX_HEAD);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
     let watcher = graceful.watcher();
     async move {

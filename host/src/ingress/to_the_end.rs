@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
+use uuid::Uuid;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
 
@@ -12,9 +13,11 @@ type Boxed<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
 pub(super) struct ToTheEnd<T: Send + 'static>(Option<Boxed<T>>);
 
 impl<T: Send + 'static> ToTheEnd<T> {
-    pub(super) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
-        let caught = AssertUnwindSafe(future).catch_unwind().map(|result| {
-            result.inspect_err(|_| tracing::error!("a call panicked; the message is above")).ok()
+    pub(super) fn new(execution_id: Uuid, future: impl Future<Output = T> + Send + 'static) -> Self {
+        let caught = AssertUnwindSafe(future).catch_unwind().map(move |result| {
+            result
+                .inspect_err(|_| tracing::error!(%execution_id, "a call panicked; the message is above"))
+                .ok()
         });
         Self(Some(Box::pin(caught)))
     }
@@ -52,7 +55,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_future_still_finishes() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let mut future = ToTheEnd::new(async move {
+        let mut future = ToTheEnd::new(Uuid::nil(), async move {
             tokio::time::sleep(Duration::from_millis(10)).await;
             sender.send(7)
         });
@@ -64,6 +67,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_caught() {
-        assert_eq!(ToTheEnd::new(async { panic!("on purpose") }).await, None::<()>);
+        assert_eq!(ToTheEnd::new(Uuid::nil(), async { panic!("on purpose") }).await, None::<()>);
     }
 }

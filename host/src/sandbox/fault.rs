@@ -44,7 +44,7 @@ pub(crate) fn of_guest(failure: outcome::Failure) -> Failure {
 pub(crate) fn of_trap(error: &wasmtime::Error, state: &CallState) -> Failure {
     let limits = &state.limits;
     let out_of_memory = || {
-        limit(
+        Failure::new(
             Code::MemoryExhausted,
             format!("the call needed more than its {} bytes of memory", limits.memory_bytes),
         )
@@ -53,38 +53,34 @@ pub(crate) fn of_trap(error: &wasmtime::Error, state: &CallState) -> Failure {
         return deadline(limits);
     }
     if error.is::<StorageFailed>() {
-        return Failure {
-            code: Code::StorageUnavailable,
-            message: "the call could not reach its storage; nothing was changed".to_owned(),
-            position: None,
-            status: None,
-        };
+        let message = "the call could not reach its storage; nothing was changed";
+        return Failure::new(Code::StorageUnavailable, message);
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {
-            limit(Code::FuelExhausted, format!("the call used up its {} units of fuel", limits.fuel))
+            Failure::new(Code::FuelExhausted, format!("the call used up its {} units of fuel", limits.fuel))
         }
         // The guest has two stacks. The second one is at the start of its memory and grows down: its overflow is an access
         // below address 0, and no other access of the guest is out of bounds.
-        Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => limit(
+        Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => Failure::new(
             Code::StackExhausted,
             "the call nested functions, expressions or values too deep".to_owned(),
         ),
-        _ if panicked_for_order(state) => Failure {
-            code: Code::ScriptError,
-            message: "sort: the order of the elements contradicts itself".to_owned(),
-            position: None,
-            status: None,
-        },
+        _ if panicked_for_order(state) => {
+            Failure::new(Code::ScriptError, "sort: the order of the elements contradicts itself")
+        }
         _ if state.memory.refused || panicked_for_memory(state) => out_of_memory(),
         _ => {
-            tracing::error!(error = %format!("{error:#}"), panic = state.panic, "a sandbox failed");
-            Failure {
-                code: Code::Internal,
-                message: "the sandbox failed; the server's log has more".to_owned(),
-                position: None,
-                status: None,
-            }
+            let call = state.request.as_ref();
+            tracing::error!(
+                error = %format!("{error:#}"),
+                panic = state.panic,
+                execution_id = call.map(|call| tracing::field::display(call.execution_id)),
+                app = call.map(|call| &*call.script.app),
+                script = call.map(|call| &*call.script.script),
+                "a sandbox failed"
+            );
+            Failure::new(Code::Internal, "the sandbox failed; the server's log has more")
         }
     }
 }
@@ -104,11 +100,7 @@ fn panicked_for_order(state: &CallState) -> bool {
 
 /// The call took longer than it may.
 pub(crate) fn deadline(limits: &Limits) -> Failure {
-    limit(Code::DeadlineExceeded, format!("the call took longer than its {} ms", limits.deadline_ms))
-}
-
-fn limit(code: Code, message: String) -> Failure {
-    Failure { code, message, position: None, status: None }
+    Failure::new(Code::DeadlineExceeded, format!("the call took longer than its {} ms", limits.deadline_ms))
 }
 
 /// At most `MAX_MESSAGE` bytes, cut between characters.

@@ -100,7 +100,9 @@ impl<B: KvBackend> Shared<B> {
                 None => Part::Full { more: false },
             });
         }
-        Err(StoreError("pages are evicted faster than they are read".into()))
+        let error = StoreError("pages are evicted faster than they are read".into());
+        tracing::error!(%error, "cannot list keys");
+        Err(error)
     }
 }
 

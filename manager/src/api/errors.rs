@@ -2,27 +2,14 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header;
-use http::request::Parts;
-use picloud_host::problem::{Code, Problem};
-use serde::Deserialize;
-use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::path::parameters;
+use crate::api::path::ErrorPath;
 
 pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(get_error_page))
-}
-
-/// Which error.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-struct ErrorPath {
-    /// The `code` of a problem.
-    #[param(example = "script-not-found")]
-    code: String,
 }
 
 /// Read what an error code means.
@@ -35,9 +22,6 @@ struct ErrorPath {
         (status = 404, description = "`route-not-found`"),
     ),
 )]
-async fn get_error_page(mut parts: Parts) -> Result<Response, Problem> {
-    let path: ErrorPath = parameters(&mut parts).await?;
-    let code = Code::try_from(path.code)
-        .map_err(|_| Problem::new(Code::RouteNotFound).detail("There is no such error code."))?;
-    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], code.page()).into_response())
+async fn get_error_page(path: ErrorPath) -> Response {
+    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], path.code.page()).into_response()
 }

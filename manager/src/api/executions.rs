@@ -1,7 +1,6 @@
 //! Executions over REST: the records of calls, newest first, and each with its log.
 
 use axum::Json;
-use http::request::Parts;
 use jiff::Timestamp;
 use picloud_host::call::{Fault, LogLevel, LogLine, Position};
 use picloud_host::problem::{Code, Problem};
@@ -14,7 +13,7 @@ use uuid::Uuid;
 use crate::api::State;
 use crate::api::apps::timestamp;
 use crate::api::auth::Admin;
-use crate::api::path::{AppPath, parameters};
+use crate::api::path::{AppPath, ExecutionPath};
 use crate::api::query::{List, Query, among, cursor, invalid, limit, script, time};
 use crate::name::Name;
 use crate::store::execution::{self, FaultFilter, Filter, Order, Page, StatusFilter};
@@ -244,18 +243,6 @@ fn read_cursor(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == 32)
 }
 
-/// Which execution.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-struct ExecutionPath {
-    /// The app's name.
-    #[param(example = "default")]
-    app: String,
-    /// The execution's id, as in the header `PiCloud-Execution-Id`.
-    #[param(example = "01981a3c-5f7e-7c3a-9b1d-2f6e8a4c0d17")]
-    id: String,
-}
-
 /// List the executions of an app, the newest first.
 ///
 /// Each record is there as soon as the call has ended. At most a few thousand a second are kept, failed ones first; the
@@ -291,18 +278,18 @@ async fn list_executions(
         (status = 404, description = "`app-not-found`, `execution-not-found`"),
     ),
 )]
-async fn get_execution(_: Admin, state: State, mut parts: Parts) -> Result<Json<ExecutionWithLog>, Problem> {
-    let path: ExecutionPath = parameters(&mut parts).await?;
-    let app = Name::parse(&path.app)?;
-    let missing = || {
+async fn get_execution(
+    _: Admin,
+    state: State,
+    path: ExecutionPath,
+) -> Result<Json<ExecutionWithLog>, Problem> {
+    let app_id = state.app_id(&path.app).await?;
+    state.telemetry.flush(Pending::Records).await;
+    let found = execution::get(state.telemetry.database()?, app_id, path.id).await?;
+    let (found, log) = found.ok_or_else(|| {
         Problem::new(Code::ExecutionNotFound)
             .detail("It never happened, or its record is no longer kept, or more calls came than records are kept of.")
-    };
-    let id = Uuid::try_parse(&path.id).map_err(|_| missing())?;
-    let app_id = state.app_id(&app).await?;
-    state.telemetry.flush(Pending::Records).await;
-    let found = execution::get(state.telemetry.database()?, app_id, id).await?;
-    let (found, log) = found.ok_or_else(missing)?;
+    })?;
     let log = log.into_iter().map(LoggedLine::from).collect();
-    Ok(Json(ExecutionWithLog { execution: Execution::new(&app, found), log }))
+    Ok(Json(ExecutionWithLog { execution: Execution::new(&path.app, found), log }))
 }

@@ -1,4 +1,4 @@
-//! What happens to every answer of the API: panics become problems, problems say which request they are about.
+//! What happens to every answer of the control plane: panics become problems, problems say which request they are of.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

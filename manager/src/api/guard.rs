@@ -1,42 +1,28 @@
 //! What dev mode refuses, because it asks for no token: requests that a web page made the user's browser send.
 //!
-//! To be wrapped around the whole server, scripts included.
+//! To be asked about every request before anything else is, those for scripts included.
 
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::header::{HOST, HeaderName, ORIGIN};
-use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
+use picloud_host::ingress::is_script_path;
 use picloud_host::problem::{Code, Problem};
 
 /// `Sec-Fetch-Site`, with which browsers say where a request comes from.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The guard as a middleware for `axum::middleware::from_fn`.
-pub async fn guard(request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    match check_parts(&parts) {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(problem) => problem.instance(parts.uri.path()).into_response(),
-    }
-}
-
-fn check_parts(parts: &Parts) -> Result<(), Problem> {
-    check(&parts.method, &parts.uri, &parts.headers)
-}
-
-/// The guard as a function.
+/// Whether a request may pass.
 ///
 /// # Errors
 ///
 /// `host-forbidden`, when the request names another host than this machine: a page whose name was made to resolve to
-/// a loopback address (DNS rebinding) sends its own name. `origin-forbidden`, when a page of another origin writes.
+/// a loopback address (DNS rebinding) sends its own name. `origin-forbidden`, when a page of another origin writes or
+/// calls a script: any script may write, whatever the method.
 pub fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let host = named_host(uri, headers).ok_or_else(|| {
         Problem::new(Code::HostForbidden).detail("In dev mode the host is localhost, 127.0.0.1 or [::1].")
     })?;
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+    let only_reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if only_reads && !is_script_path(uri.path()) {
         return Ok(());
     }
     let same_origin = headers.get_all(ORIGIN).iter().all(|origin| {
@@ -79,12 +65,16 @@ mod tests {
     use super::*;
 
     fn code(method: Method, headers: &[(&str, &str)]) -> Option<Code> {
-        let mut request = http::Request::builder().method(method).uri("/default/hello");
+        code_at("/api/v1/apps", method, headers)
+    }
+
+    fn code_at(path: &str, method: Method, headers: &[(&str, &str)]) -> Option<Code> {
+        let mut request = http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        check_parts(&parts).err().map(|problem| problem.code())
+        check(&parts.method, &parts.uri, &parts.headers).err().map(|problem| problem.code())
     }
 
     #[test]
@@ -152,6 +142,8 @@ mod tests {
             let headers = [host, ("sec-fetch-site", site)];
             assert_eq!(code(Method::DELETE, &headers), Some(Code::OriginForbidden), "{site}");
             assert_eq!(code(Method::HEAD, &headers), None, "{site}");
+            // A script may write whatever the method is.
+            assert_eq!(code_at("/default/a", Method::GET, &headers), Some(Code::OriginForbidden), "{site}");
         }
         let two = [host, ("origin", "http://localhost:8080"), ("origin", "http://evil.example")];
         assert_eq!(code(Method::PUT, &two), Some(Code::OriginForbidden));

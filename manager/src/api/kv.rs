@@ -20,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
+use crate::api::apps::{LATEST_MS, timestamp};
 use crate::api::auth::Admin;
 use crate::api::path::{AppPath, KeyPath};
 use crate::api::precondition::{answer, etag};
@@ -240,7 +240,7 @@ async fn put_key(
     let app = state.app_id(&path.app).await?;
     let put = transact(&state, app, &path.key, |entry, now| {
         let holds = precondition.check(entry.map(|entry| entry.version.to_string()).as_deref());
-        let expires_ms = query.ttl_ms.map(|ttl| now.saturating_add(ttl));
+        let expires_ms = query.ttl_ms.map(|ttl| now.saturating_add(ttl).min(LATEST_MS));
         match holds {
             Ok(()) => Decision::write(Some(KvWrite { value: value.clone(), expires_ms }), entry.is_none()),
             Err(refused) => Decision::only(Err(refused.into())),

@@ -89,13 +89,8 @@ pub(crate) struct LogParameters {
 const WAIT_MS: u64 = 30_000;
 
 fn level(text: &str) -> Result<LogLevel, Problem> {
-    let levels = [
-        ("debug", LogLevel::Debug),
-        ("info", LogLevel::Info),
-        ("warn", LogLevel::Warn),
-        ("error", LogLevel::Error),
-    ];
-    among("level", text, &levels)
+    let levels = [LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error];
+    among("level", text, &levels.map(|level| (level.as_str(), level)))
 }
 
 /// Read a mark as [`write_mark`] wrote it.

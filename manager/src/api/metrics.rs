@@ -2,7 +2,6 @@
 
 use axum::Json;
 use jiff::Timestamp;
-use picloud_host::ports::{Clock as _, SystemClock};
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -130,11 +129,11 @@ impl MetricsParameters {
     const MOST_STEPS: u64 = 1500;
     const MOST_MINUTES: u64 = 31 * 24 * 60;
 
-    /// The minutes and the step.
-    fn range(&self) -> Result<(std::ops::Range<u64>, u64), Problem> {
+    /// The minutes and the step, at this time in milliseconds since the Unix epoch.
+    fn range(&self, now_ms: u64) -> Result<(std::ops::Range<u64>, u64), Problem> {
         let wrong = |detail: &str| Err(invalid(detail));
         let read = |name, text: &Option<String>| text.as_deref().map(|text| time(name, text)).transpose();
-        let to = read("to", &self.to)?.unwrap_or_else(|| SystemClock.now_ms() + 1).div_ceil(60_000);
+        let to = read("to", &self.to)?.unwrap_or(now_ms.saturating_add(1)).div_ceil(60_000);
         let from = read("from", &self.from)?.map_or(to.saturating_sub(60), |from| from / 60_000);
         let step = self.step_minutes.unwrap_or(1);
         if !(1..=1440).contains(&step) {
@@ -146,7 +145,8 @@ impl MetricsParameters {
         if to - from > Self::MOST_MINUTES {
             return wrong("from and to must not be more than 31 days apart");
         }
-        if (to - from) / step > Self::MOST_STEPS {
+        // Steps are aligned to the epoch: the first and the last one may reach over the ends.
+        if to.div_ceil(step) - from / step > Self::MOST_STEPS {
             return wrong("that is more than 1500 steps: choose a larger step_minutes or less time");
         }
         Ok((from..to, step))
@@ -171,7 +171,7 @@ async fn get_script_metrics(
     path: ScriptPath,
     Query(parameters): Query<MetricsParameters>,
 ) -> Result<Json<ScriptMetrics>, Problem> {
-    let (minutes, step_minutes) = parameters.range()?;
+    let (minutes, step_minutes) = parameters.range(state.clock.now_ms())?;
     let app_id = state.app_id(&path.app).await?;
     state.telemetry.flush(Pending::All).await;
     let (database, script) = (state.telemetry.database()?, path.name.as_str());

@@ -9,7 +9,7 @@ pub mod auth;
 mod body;
 mod errors;
 mod executions;
-mod finish;
+pub(crate) mod finish;
 pub mod guard;
 mod kv;
 mod logs;

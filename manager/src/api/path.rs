@@ -9,6 +9,7 @@ use picloud_host::problem::{Code, Problem};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
+use uuid::Uuid;
 
 use crate::api::State;
 use crate::name::Name;
@@ -61,12 +62,33 @@ pub(crate) struct KeyPath {
     pub(crate) key: Arc<str>,
 }
 
+/// The execution in a path with `{app}` and `{id}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ExecutionPath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+    /// The execution's id, as in the header `PiCloud-Execution-Id`.
+    #[param(value_type = String, example = "01981a3c-5f7e-7c3a-9b1d-2f6e8a4c0d17")]
+    pub(crate) id: Uuid,
+}
+
+/// The error code in a path with `{code}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ErrorPath {
+    /// The `code` of a problem.
+    #[param(value_type = String, example = "script-not-found")]
+    pub(crate) code: Code,
+}
+
 /// Decode the parameters of the path.
 ///
 /// # Errors
 ///
 /// `request-invalid`, when they are not UTF-8.
-pub(crate) async fn parameters<T: DeserializeOwned + Send>(parts: &mut Parts) -> Result<T, Problem> {
+async fn parameters<T: DeserializeOwned + Send>(parts: &mut Parts) -> Result<T, Problem> {
     match Path::from_request_parts(parts, &()).await {
         Ok(Path(parameters)) => Ok(parameters),
         Err(PathRejection::FailedToDeserializePathParams(rejection)) => {
@@ -139,5 +161,35 @@ impl FromRequestParts<State> for KeyPath {
             return Err(Problem::new(Code::KvKeyInvalid).detail(detail));
         }
         Ok(Self { app: Name::parse(&raw.app)?, key: raw.key.into() })
+    }
+}
+
+impl FromRequestParts<State> for ExecutionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Raw {
+            app: String,
+            id: String,
+        }
+        let raw: Raw = parameters(parts).await?;
+        let app = Name::parse(&raw.app)?;
+        let not_an_id = |_| Problem::new(Code::ExecutionNotFound).detail("The id of an execution is a UUID.");
+        Ok(Self { app, id: Uuid::try_parse(&raw.id).map_err(not_an_id)? })
+    }
+}
+
+impl FromRequestParts<State> for ErrorPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Raw {
+            code: String,
+        }
+        let raw: Raw = parameters(parts).await?;
+        let unknown = |_| Problem::new(Code::RouteNotFound).detail("There is no such error code.");
+        Ok(Self { code: Code::try_from(raw.code).map_err(unknown)? })
     }
 }

@@ -23,22 +23,22 @@ impl<S: Sync> FromRequestParts<S> for Precondition {
     }
 }
 
-/// The value of `ETag` for a source.
-pub(crate) fn etag(source_hash: &str) -> String {
-    format!("\"{source_hash}\"")
+/// The value of `ETag` for a tag.
+pub(crate) fn etag(tag: &str) -> String {
+    format!("\"{tag}\"")
 }
 
-/// Answer a GET of what has this source with `body`, unless the client has it already or wants another one.
+/// Answer a GET of what has this tag with `body`, unless the client has it already or wants another one.
 pub(crate) fn answer(
     precondition: &Precondition,
-    source_hash: &str,
+    tag: &str,
     body: impl IntoResponse,
 ) -> Result<Response, Problem> {
-    if !precondition.match_holds(Some(source_hash)) {
+    if !precondition.match_holds(Some(tag)) {
         return Err(Problem::new(Code::PreconditionFailed));
     }
-    let etag = [(header::ETAG, etag(source_hash))];
-    if precondition.none_match_holds(Some(source_hash)) {
+    let etag = [(header::ETAG, etag(tag))];
+    if precondition.none_match_holds(Some(tag)) {
         Ok((etag, body).into_response())
     } else {
         Ok((StatusCode::NOT_MODIFIED, etag).into_response())

@@ -54,6 +54,14 @@ pub(crate) struct Version {
     created_at: Timestamp,
 }
 
+impl Version {
+    /// The tag of this document. A version never changes, but whether it is active does. The active version has the tag
+    /// of its script, so that it can be sent there as `If-Match`.
+    fn tag(&self) -> String {
+        if self.active { self.source_hash.clone() } else { format!("{}-inactive", self.source_hash) }
+    }
+}
+
 impl From<version::Version> for Version {
     fn from(version: version::Version) -> Self {
         Self {
@@ -95,18 +103,26 @@ async fn list_versions(
 
 /// Get a version of a script.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}", tag = "versions", params(VersionPath),
+    get, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}", tag = "versions",
+    params(VersionPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
-        (status = 200, description = "The version.", body = Version),
+        (status = 200, description = "The version.", body = Version, headers(("ETag" = String))),
+        (status = 304, description = "The version is as the client has it."),
         (status = 404, description = "`app-not-found`, `script-not-found`, `version-not-found`"),
     ),
 )]
-async fn get_version(_: Admin, state: State, path: VersionPath) -> Result<Json<Version>, Problem> {
+async fn get_version(
+    _: Admin,
+    state: State,
+    path: VersionPath,
+    precondition: Precondition,
+) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
-    match state.store.version(app, &path.name, path.number).await? {
-        Some(version) => Ok(Json(version.into())),
-        None => Err(missing(&state, app, &path.name).await),
-    }
+    let Some(version) = state.store.version(app, &path.name, path.number).await? else {
+        return Err(missing(&state, app, &path.name).await);
+    };
+    let version = Version::from(version);
+    answer(&precondition, &version.tag(), Json(version))
 }
 
 /// Get the source of a version.

@@ -28,7 +28,7 @@ impl From<sqlx::Error> for ChangeError {
     }
 }
 
-/// Log why the database failed; callers learn only that it did.
+/// Log why the database failed: here and nowhere else, since callers are to say only that it did.
 pub(crate) fn failed(error: impl std::error::Error + 'static) -> StoreError {
     tracing::error!(error = &error as &dyn std::error::Error, "the database failed");
     StoreError(error.to_string())

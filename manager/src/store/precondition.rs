@@ -16,7 +16,7 @@ pub enum Tags {
 pub struct Tag {
     /// Whether it was given as weak (`W/"..."`).
     pub weak: bool,
-    /// Without its quotes. Ours are hexadecimal hashes of sources.
+    /// Without its quotes. Those of scripts are hexadecimal hashes of sources, those of values numbers of commits.
     pub value: String,
 }
 

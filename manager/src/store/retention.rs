@@ -1,12 +1,8 @@
 //! Keeping telemetry within an age and a size: the oldest goes when new things are written, so no timer is needed.
 
-use picloud_host::call::AppId;
-use picloud_host::ports::StoreError;
 use sqlx::SqliteConnection;
 
 use super::column::{to_i64, to_u64};
-use super::database::Database;
-use super::error::failed;
 
 /// How many rows to delete at once. Each batch is a transaction, short enough for readers not to notice.
 const BATCH: u64 = 250;
@@ -102,24 +98,6 @@ pub async fn trim_minutes(
 /// Storage failed.
 pub async fn count_minutes(connection: &mut SqliteConnection) -> sqlx::Result<u64> {
     sqlx::query_scalar("select count(*) from execution_minute").fetch_one(connection).await.map(to_u64)
-}
-
-/// Delete everything about an app.
-///
-/// # Errors
-///
-/// Storage failed.
-pub async fn forget_app(database: &Database, app: AppId) -> Result<(), StoreError> {
-    let delete = async {
-        let mut transaction = database.write.begin().await?;
-        for sql in
-            ["delete from execution where app_id = $1", "delete from execution_minute where app_id = $1"]
-        {
-            sqlx::query(sql).bind(app.0).execute(&mut *transaction).await?;
-        }
-        transaction.commit().await
-    };
-    delete.await.map_err(failed)
 }
 
 /// Delete those of the [`BATCH`] oldest records that started before `before_ms`.

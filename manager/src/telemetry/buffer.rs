@@ -31,7 +31,6 @@ const RESERVE: usize = 4;
 #[derive(Debug)]
 pub(super) struct Buffer {
     capacity: Capacity,
-    /// Boxed, so that growing moves little while the lock is held.
     waiting: Vec<ExecutionRecord>,
     /// Waiting, or taken and not yet released.
     records: usize,

@@ -16,14 +16,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use picloud_host::call::AppId;
 use picloud_host::ports::{Clock, ExecutionLog, ExecutionRecord, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Database;
-use crate::store::retention::{self, Bounds};
+use crate::store::retention::Bounds;
 
 pub use buffer::Capacity;
 use buffer::{Buffer, Refusal};
@@ -68,7 +67,10 @@ pub struct Telemetry {
     written: watch::Sender<u64>,
     /// None when the file could not be opened.
     database: Option<Database>,
+    /// Ends the writer.
     stop: CancellationToken,
+    /// Lets those go who follow what is written.
+    closing: CancellationToken,
 }
 
 /// What a reader wants to see written.
@@ -133,12 +135,14 @@ impl Telemetry {
     /// nothing is kept, and that is counted.
     ///
     /// When `stop` is cancelled, the task writes what is left and ends. Cancel it after the last call has ended, and
-    /// wait for the task.
+    /// wait for the task. Cancel `closing` before, when the server begins to stop: it lets those go who follow what is
+    /// written, or the server would wait for them.
     pub async fn start(
         path: &Path,
         settings: Settings,
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
+        closing: CancellationToken,
     ) -> (Arc<Self>, JoinHandle<()>) {
         let opened = open::open(path).await;
         let (flushes, wishes) = mpsc::channel(64);
@@ -156,6 +160,7 @@ impl Telemetry {
             written: watch::Sender::new(0),
             database: opened.as_ref().map(|opened| opened.database.clone()),
             stop,
+            closing,
         });
         let writer = opened.map(|opened| Writer::new(Arc::clone(&telemetry), opened, settings, clock));
         let task = tokio::spawn(async move {
@@ -199,9 +204,10 @@ impl Telemetry {
         self.written.subscribe()
     }
 
-    /// Returns when telemetry is about to end, so that whoever follows it must not wait longer.
+    /// Returns when the server begins to stop, so that whoever follows what is written must not wait longer. What is
+    /// recorded after that is still written.
     pub async fn stopping(&self) {
-        self.stop.cancelled().await;
+        self.closing.cancelled().await;
     }
 
     /// Close the file. For after the task has ended, when nobody reads any more.
@@ -209,16 +215,6 @@ impl Telemetry {
         if let Some(database) = &self.database {
             database.close().await;
         }
-    }
-
-    /// Delete everything about an app that has been deleted: another one may get its number.
-    ///
-    /// # Errors
-    ///
-    /// Storage failed.
-    pub async fn forget_app(&self, app: AppId) -> Result<(), StoreError> {
-        self.flush(Pending::All).await;
-        retention::forget_app(self.database()?, app).await
     }
 
     /// What became of the records.

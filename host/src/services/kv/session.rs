@@ -132,10 +132,11 @@ impl KvSession {
                 let mut entries = self.kv.read(self.app, std::slice::from_ref(key)).await?;
                 let entry = entries.pop().flatten();
                 let size = entry.as_ref().map_or(0, |entry| key.len() + entry.value.len());
+                // Also if it was too much: that the script knows then, and may act on it.
+                self.reads.insert(key.clone(), entry.clone());
                 if let Err(error) = self.count_read(size) {
                     return Ok(Err(error));
                 }
-                self.reads.insert(key.clone(), entry.clone());
                 entry
             }
         };
@@ -171,10 +172,11 @@ impl KvSession {
             let page = Page { entries: limit - listed.len(), bytes: PAGE_BYTES - bytes };
             let stored = self.kv.list(self.app, &range, page).await?;
             let size = stored.entries.iter().map(|(key, entry)| key.len() + entry.value.len()).sum::<usize>();
+            let until = stored.entries.last().map(|(key, _)| key.clone()).filter(|_| stored.more);
             if let Err(error) = self.count_read(size) {
+                self.ranges.push(KeyRange { prefix: prefix.clone(), after: first, until });
                 return Ok(Err(error));
             }
-            let until = stored.entries.last().map(|(key, _)| key.clone()).filter(|_| stored.more);
             let more = stored.more && until.is_some();
             for (key, value) in self.overlay(&range, until.as_deref(), stored, now_ms) {
                 if listed.len() == limit || bytes >= PAGE_BYTES {
@@ -257,4 +259,36 @@ impl KvSession {
 
 fn bound(limit: u64) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryKv;
+
+    const APP: AppId = AppId(1);
+
+    async fn stored(key: &str, value: &str) -> Arc<MemoryKv> {
+        let kv = Arc::new(MemoryKv::new());
+        let write = KvWrite { value: KvValue::Json(value.into()), expires_ms: None };
+        let writes = vec![(Arc::from(key), Some(write))];
+        let snapshot = kv.begin();
+        let transaction = Transaction { app: APP, snapshot, reads: vec![], ranges: vec![], writes };
+        kv.commit(transaction).await.unwrap();
+        kv
+    }
+
+    /// A script can catch the error and write because of it: then what it has learnt is part of the transaction.
+    #[tokio::test]
+    async fn what_was_too_much_to_read_counts_as_read() {
+        let kv = stored("key", "\"more than ten bytes\"").await;
+        let limits = Limits { kv_call_bytes: 10, ..Limits::default() };
+        let mut session = KvSession::new(kv.clone(), Some(APP), limits);
+        assert!(session.entry(&"key".into(), 0).await.unwrap().is_err());
+        assert_eq!(session.into_transaction().unwrap().reads.len(), 1);
+
+        let mut session = KvSession::new(kv, Some(APP), limits);
+        assert!(session.list(&"k".into(), None, 10, 0).await.unwrap().is_err());
+        assert!(session.into_transaction().unwrap().ranges[0].contains("key"));
+    }
 }

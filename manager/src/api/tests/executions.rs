@@ -75,6 +75,10 @@ async fn what_is_not_there_is_not_found() {
     assert_eq!(api.ids("").await, [""; 0]);
     api.get("/api/v1/apps/nobody/executions").await.problem(404, "app-not-found");
     api.get("/api/v1/apps/NO!/executions").await.problem(400, "name-invalid");
+    let id = Uuid::now_v7();
+    api.get(&format!("/api/v1/apps/nobody/executions/{id}")).await.problem(404, "app-not-found");
+    api.get(&format!("/api/v1/apps/NO!/executions/{id}")).await.problem(400, "name-invalid");
+    api.get(&format!("{EXECUTIONS}/%FF")).await.problem(400, "request-invalid");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use picloud_host::limits::Limits;
+use picloud_host::ports::Clock as _;
 use serde_json::{Value, json};
 
 use super::fixture::{Answer, TestApi};
@@ -129,9 +130,27 @@ async fn a_time_to_live_ends() {
     let put = api.send("PUT", &key("a"), &[JSON, ("if-none-match", "*")], "2").await;
     assert_eq!(put.status, 201);
     assert_eq!(api.get(&key("a")).await.header("picloud-expires-at"), "");
-    // No end of time is too late.
-    assert_eq!(api.send("PUT", &with_ttl("b", u64::MAX), &[JSON], "1").await.status, 201);
-    assert!(api.get(&key("b")).await.header("picloud-expires-at").starts_with("9999-"));
+}
+
+#[tokio::test]
+async fn no_time_to_live_is_too_long_and_the_longest_ends_with_the_calendar() {
+    const LATEST: &str = "9999-12-30T22:00:00Z";
+    let api = TestApi::new().await;
+    let latest: jiff::Timestamp = LATEST.parse().unwrap();
+    let to_the_end = latest.as_millisecond().cast_unsigned() - api.test.clock.now_ms();
+    for ttl in [to_the_end, to_the_end + 1, i64::MAX.cast_unsigned(), u64::MAX] {
+        let path = format!("{}?ttl_ms={ttl}", key(&format!("k{ttl}")));
+        assert_eq!(api.send("PUT", &path, &[JSON], "1").await.status, 201, "{ttl}");
+        let got = api.get(&key(&format!("k{ttl}"))).await;
+        assert_eq!((got.status, got.header("picloud-expires-at")), (200, LATEST), "{ttl}");
+    }
+    for item in api.get(LIST).await.json()["items"].as_array().unwrap() {
+        assert_eq!(item["expires_at"], LATEST, "{item}");
+    }
+    api.test.clock.advance(to_the_end - 1);
+    assert_eq!(api.get(LIST).await.json()["items"].as_array().unwrap().len(), 4);
+    api.test.clock.advance(1);
+    assert_eq!(api.get(LIST).await.json()["items"], json!([]), "what is shown is what is stored");
 }
 
 #[tokio::test]

@@ -123,9 +123,11 @@ async fn following_waits_for_the_next_line() {
 
     let follow = format!("after={}&wait_ms=30000", found.1);
     let started = Instant::now();
-    let (page, ()) = tokio::join!(api.messages(&follow), async { api.telemetry.stop.cancel() });
+    let (page, ()) = tokio::join!(api.messages(&follow), async { api.telemetry.closing.cancel() });
     assert_eq!(page.0, [""; 0]);
     assert!(started.elapsed() < Duration::from_secs(10), "a server that stops lets go");
+    api.record(logged(&[(0, Info, "the last words")]));
+    assert_eq!(api.messages(&follow).await.0, ["the last words"], "the writer goes on until the last call");
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use picloud_host::call::ScriptRef;
+use picloud_host::ports::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use super::fixture::TestApi;
+use crate::api::apps::timestamp;
 use crate::telemetry::tests::{failed, succeeded};
 
 const METRICS: &str = "/api/v1/apps/default/scripts/hello/metrics";
@@ -65,9 +67,50 @@ async fn calls_count_by_minute_by_version_and_in_total() {
 #[tokio::test]
 async fn the_current_minute_is_there_at_once() {
     let api = TestApi::new().await;
+    let clock = &api.test.clock;
+    // To the present: what is months old is not kept.
+    clock.advance(SystemClock.now_ms() - clock.now_ms());
     for calls in 1..=3 {
-        api.record(succeeded());
+        let mut record = succeeded();
+        record.started_ms = clock.now_ms();
+        api.record(record);
         assert_eq!(api.get(METRICS).await.json()["total"]["calls"], calls);
+    }
+}
+
+#[tokio::test]
+async fn without_a_range_it_is_the_last_hour_of_the_clock_of_the_server() {
+    let api = TestApi::new().await;
+    api.put("hello", "1").await;
+    let range = async || {
+        let metrics = api.get(METRICS).await.json();
+        (metrics["from"].as_str().unwrap().to_owned(), metrics["to"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(range().await, ("2023-11-14T21:14:00Z".into(), "2023-11-14T22:14:00Z".into()));
+    api.test.clock.advance(40_000);
+    let (_, to) = range().await;
+    assert_eq!(to, "2023-11-14T22:15:00Z", "the minute that has just begun is in it");
+}
+
+#[tokio::test]
+async fn as_many_steps_as_are_documented_can_be_asked_for() {
+    let api = TestApi::new().await;
+    api.put("hello", "1").await;
+    let status = async |from: u64, minutes: u64, step: u64| {
+        let at = |minute: u64| timestamp((28_000_000 + minute) * 60_000);
+        let range = format!("from={}&to={}&step_minutes={step}", at(from), at(from + minutes));
+        api.get(&format!("{METRICS}?{range}")).await.status
+    };
+    for (from, minutes, step, expected) in [
+        (0, 1500, 1, 200),
+        (0, 1501, 1, 400),
+        (0, 3000, 2, 200),
+        (0, 3001, 2, 400),
+        // The first and the last step are half outside.
+        (1, 3000, 2, 400),
+        (1, 2999, 2, 200),
+    ] {
+        assert_eq!(status(from, minutes, step).await, expected, "{from} {minutes} {step}");
     }
 }
 

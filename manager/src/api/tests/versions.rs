@@ -39,6 +39,27 @@ async fn versions_are_listed_from_the_newest_on() {
 }
 
 #[tokio::test]
+async fn a_version_has_a_tag_that_changes_when_another_one_is_active() {
+    let api = TestApi::new().await;
+    let first = api.put("a", "1").await;
+    let get = async |tag: &str| api.send("GET", &version("a", "/1"), &[("if-none-match", tag)], "").await;
+    let active = get("\"0\"").await;
+    assert_eq!((active.status, active.header("etag")), (200, first.header("etag")), "the script's own tag");
+    let unchanged = get(active.header("etag")).await;
+    assert_eq!((unchanged.status, unchanged.text()), (304, ""));
+    assert_eq!(unchanged.header("etag"), active.header("etag"));
+
+    api.put("a", "2").await;
+    let inactive = get(active.header("etag")).await;
+    assert_eq!(inactive.json()["active"], false, "what the client has says that it is active");
+    assert_ne!(inactive.header("etag"), active.header("etag"));
+    assert_eq!(get(inactive.header("etag")).await.status, 304);
+    api.send("GET", &version("a", "/1"), &[("if-match", active.header("etag"))], "")
+        .await
+        .problem(412, "precondition-failed");
+}
+
+#[tokio::test]
 async fn an_older_version_is_activated_and_called() {
     let api = TestApi::new().await;
     api.put("a", "1").await;

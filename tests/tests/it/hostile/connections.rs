@@ -148,8 +148,9 @@ async fn many_bodies_that_never_end_share_a_bounded_memory() {
         }
     };
     refused.assert_problem(503, "saturated");
-    assert_eq!(refused.header("retry-after").as_deref(), Some("1"));
-    // A call without a body needs none of that memory.
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // A small body is not counted, and a call without one needs none of that memory.
+    assert_eq!(app.post("/default/neighbour", "y").await.text(), "1");
     assert_eq!(app.get("/default/neighbour").await.text(), "ok");
     drop(held);
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -158,4 +159,48 @@ async fn many_bodies_that_never_end_share_a_bounded_memory() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(post().await.text(), "600000");
+}
+
+/// Answers that nobody reads fill what the kernel takes, and then memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_answers_that_nobody_reads_share_a_bounded_memory() {
+    let app = TestApp::builder().config(|config| config.body_memory_bytes = Some(64 << 20)).start().await;
+    app.deploy("large", "fn handle(req) { blob(4000000, 65) }").await;
+    app.deploy("neighbour", "fn handle(req) { \"ok\" }").await;
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        let mut stream = connect(&app).await;
+        stream.write_all(format!("{}\r\n", get(&app, "/default/large")).as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let refused = loop {
+        let reply = app.get("/default/neighbour").await;
+        if reply.status == 503 || Instant::now() > deadline {
+            break reply;
+        }
+    };
+    refused.assert_problem(503, "saturated");
+    assert_eq!(app.get("/livez").await.status, 200);
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while app.get("/default/neighbour").await.status != 200 {
+        assert!(Instant::now() < deadline, "the memory of answers whose callers have left is not free again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Each connection could hold its head for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_large_is_refused_before_its_end() {
+    let app = TestApp::start().await;
+    let mut stream = connect(&app).await;
+    let head = format!("GET /livez HTTP/1.1\r\nhost: {}\r\nx: {}", app.address, "a".repeat(200_000));
+    // The rest may find nobody who reads.
+    let _ = stream.write_all(head.as_bytes()).await;
+    let mut answer = String::new();
+    let read = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer);
+    let _ = tokio::time::timeout(Duration::from_secs(10), read).await.expect("the connection ends");
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    app.assert_healthy().await;
 }

@@ -14,6 +14,7 @@ async fn a_top_level_that_reaches_a_limit_is_refused() {
         "loop {}",
         "let s = \"x\"; loop { s += s }",
         "const A = blob(100000000);",
+        "const A = blob(20000000, 7);",
         "const A = blob(40000000, 7);",
         "fn f() { f() } f();",
         "let h = [0]; for i in 0..1000000 { h.push([h.pop()]); }",
@@ -91,11 +92,11 @@ async fn a_large_image_is_made_and_called() {
     source += "fn handle(req) { f9999() }";
     app.deploy("hostile", source).await;
     assert_eq!(app.get("/default/hostile").await.text(), "9999");
-    app.deploy("hostile", "const A = blob(20000000, 7); fn handle(req) { A[19999999] }").await;
+    app.deploy("hostile", "const A = blob(7000000, 7); fn handle(req) { A[6999999] }").await;
     assert_eq!(app.get("/default/hostile").await.text(), "7");
     // Every second page is left out of the image.
-    let sparse = "const A = make(); fn make() { let b = blob(16000000); for i in 0..1900 { b[i * 8192] = i % 200; } b } \
-                  fn handle(req) { [A[8192 * 150], A[8192 * 150 + 4096], A[8192 * 1899]] }";
+    let sparse = "const A = make(); fn make() { let b = blob(16000000); for i in 0..1700 { b[i * 8192] = i % 200; } b } \
+                  fn handle(req) { [A[8192 * 150], A[8192 * 150 + 4096], A[8192 * 1699]] }";
     app.deploy("hostile", sparse).await;
     assert_eq!(app.get("/default/hostile").await.text(), "[150,0,99]");
     app.assert_healthy().await;
@@ -114,4 +115,33 @@ async fn a_large_memory_can_become_an_image_where_the_limit_allows_it() {
     app.deploy("large", "const LARGE = blob(150 * 1024 * 1024); fn handle(req) { \"ok\" }").await;
     assert_eq!(app.get("/default/large").await.text(), "ok");
     app.assert_healthy().await;
+}
+
+/// Whoever waits for another one's build waits no longer than a call of its own may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_script_that_never_loads_ends_each_of_its_callers_in_time() {
+    let mut app = picloud_tests::TestApp::builder().limits(|limits| limits.deadline_ms = 4000).start().await;
+    let loads_until =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() + 2500;
+    let source = format!("if time::now() > {loads_until} {{ loop {{ }} }} fn handle(req) {{ 1 }}");
+    app.deploy("cold", source).await;
+    app.deploy("neighbour", "fn handle(req) { \"ok\" }").await;
+    tokio::time::sleep(std::time::Duration::from_millis(2600)).await;
+    app.restart_with(|config| {
+        config.limits.deadline_ms = 1000;
+        config.limits.fuel = 1_000_000_000_000;
+    })
+    .await;
+    let begin = std::time::Instant::now();
+    let calls = futures_util::future::join_all((0..6).map(|_| app.get("/default/cold")));
+    let (replies, neighbour) = futures_util::future::join(calls, async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        app.get("/default/neighbour").await
+    })
+    .await;
+    for reply in replies {
+        reply.assert_problem(504, "deadline-exceeded");
+    }
+    assert!(begin.elapsed() < std::time::Duration::from_secs(3), "they ended after {:?}", begin.elapsed());
+    assert_eq!(neighbour.text(), "ok");
 }

@@ -40,6 +40,23 @@ async fn sigterm_lets_a_slow_call_finish() {
 }
 
 #[tokio::test]
+async fn a_second_signal_does_not_wait_for_calls() {
+    let site = Site::new();
+    let server = site.serve(&["--dev", "--limit", "fuel=100000000000"]).await;
+    server.deploy("stuck", "loop {}").await;
+    let call = tokio::spawn(Reply::try_of(server.request("GET", "/default/stuck")));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    server.signal(Signal::TERM);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.signal(Signal::INT);
+    let ended = server.wait().await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert!(call.await.unwrap().is_err(), "the call was cut off");
+}
+
+#[tokio::test]
 async fn sigterm_does_not_wait_for_ever() {
     let site = Site::new();
     let args = ["--dev", "--limit", "fuel=100000000000", "--drain-seconds", "1"];

@@ -68,7 +68,7 @@ async fn dev_mode_refuses_what_pages_of_other_origins_write() {
         [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")]
     {
         for (method, path) in
-            [("PUT", &*script_path("a")), ("POST", "/default/a"), ("DELETE", &*script_path("a"))]
+            [("PUT", &*script_path("a")), ("GET", "/default/a"), ("DELETE", &*script_path("a"))]
         {
             let request = app.request(method, path).header(name, value).body("1");
             Reply::of(request).await.assert_problem(403, "origin-forbidden");

@@ -37,6 +37,33 @@ async fn metrics_count_calls_by_script_and_fault() {
     assert!(page.text().ends_with("# EOF\n"), "{page}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_how_busy_the_server_is() {
+    let app = TestApp::start().await;
+    app.deploy("a", "1").await;
+    app.get("/default/a").await;
+    let page = app.get("/metrics").await;
+    let value = |name: &str| {
+        let line = page.text().lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.and_then(|value| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+    };
+    for name in ["picloud_calls_running", "picloud_calls_waiting", "picloud_calls_refused_total"] {
+        assert_eq!(value(name), 0, "{name}");
+    }
+    assert_eq!((value("picloud_image_cache_images"), value("picloud_image_builds_total")), (1, 1));
+    assert!(value("picloud_image_cache_bytes") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_only_read() {
+    let app = TestApp::start().await;
+    for method in ["POST", "PUT", "DELETE"] {
+        let reply = Reply::of(app.request(method, "/metrics")).await;
+        reply.assert_problem(405, "method-not-allowed");
+        assert_eq!(reply.header("allow"), Some("GET,HEAD"), "{method}");
+    }
+}
+
 /// A caller cannot make a label: calls that lead nowhere are not counted by their address.
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_have_no_label_from_outside() {

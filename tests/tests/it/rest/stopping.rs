@@ -58,3 +58,21 @@ async fn idle_connections_do_not_delay_the_stop() {
     assert!(begin.elapsed() < Duration::from_secs(3), "stopping took {:?}", begin.elapsed());
     drop(silent);
 }
+
+/// Who follows the log waits for what the server will not do any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_of_the_log_do_not_delay_the_stop() {
+    let app = TestApp::start().await;
+    app.deploy("a", "log::info(\"hi\")").await;
+    assert_eq!(app.get("/default/a").await.status, 204);
+    let seen = app.get("/api/v1/apps/default/logs").await.json();
+    let after = seen["next_after"].as_str().expect("there is a place to go on from");
+    let follow = app.request("GET", &format!("/api/v1/apps/default/logs?wait_ms=25000&after={after}"));
+    let follower = tokio::spawn(Reply::try_of(follow));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!follower.is_finished(), "there was nothing to wait for");
+    let begin = Instant::now();
+    app.stop().await;
+    assert!(begin.elapsed() < Duration::from_secs(5), "stopping took {:?}", begin.elapsed());
+    assert_eq!(follower.await.unwrap().expect("the follower is answered").status, 200);
+}

@@ -60,3 +60,19 @@ async fn a_call_under_way_outlives_its_script() {
     app.get("/default/a").await.assert_problem(404, "route-not-found");
     assert_eq!(call.await.unwrap().text(), "1");
 }
+
+/// Its source loaded when it was uploaded. The caller cannot know that the operator has changed a limit since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_script_that_no_longer_loads_is_no_fault_of_the_caller() {
+    let mut app = TestApp::start().await;
+    app.deploy("heavy", "let n = 0; for i in 0..20000 { n += i; } fn handle(req) { 1 }").await;
+    app.deploy("light", "fn handle(req) { 1 }").await;
+    assert_eq!(app.get("/default/heavy").await.text(), "1");
+    app.restart_with(|config| config.limits.fuel = 10_000_000).await;
+    let reply = app.get("/default/heavy").await;
+    reply.assert_problem(500, "fuel-exhausted");
+    assert_eq!(reply.json()["fault"], "limit");
+    let record = app.get(&format!("/api/v1/apps/default/executions/{}", reply.execution_id())).await.json();
+    assert_eq!((&record["fault"], &record["status"]), (&"limit".into(), &500.into()), "{record}");
+    assert_eq!(app.get("/default/light").await.text(), "1");
+}
