@@ -18,7 +18,7 @@ use wasm_encoder::{
     ModuleArg, ModuleSection, ModuleType, RawSection, RefType, TableSection, TableType, TypeSection, ValType,
 };
 
-use crate::parts::{Lowered, MAIN, Parts, Raw, Tail};
+use crate::parts::{Imports, Lowered, MAIN, Parts, Raw, Tail};
 
 /// The module name under which the main module imports the image's memory.
 pub(crate) const IMAGE: &str = "image";
@@ -117,9 +117,9 @@ impl Linked {
             (ALLOCATOR, ModuleArg::Instance(ALLOCATOR_INSTANCE)),
         ];
         let mut instance = ALLOCATOR_INSTANCE;
-        for (module, imports) in parts.main_imports()? {
+        for Imports { module, functions: imported } in parts.main_imports()? {
             let mut exports = Vec::new();
-            for (name, Lowered { instance, name: function, options }) in imports {
+            for (name, Lowered { instance, name: function, options }) in imported {
                 let kind = ComponentExportKind::Func;
                 aliases.alias(Alias::InstanceExport { instance, kind, name: function });
                 functions.lower(next(&mut self.functions), common_options(options)?);

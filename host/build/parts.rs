@@ -24,6 +24,13 @@ pub(crate) struct Lowered<'a> {
     pub(crate) options: &'a [CanonicalOption],
 }
 
+/// The functions that the main module imports under one name.
+pub(crate) struct Imports<'a> {
+    pub(crate) module: &'a str,
+    /// Each with the name under which it is imported.
+    pub(crate) functions: Vec<(&'a str, Lowered<'a>)>,
+}
+
 /// What follows the core modules and instances.
 pub(crate) enum Tail<'a> {
     Types(Raw<'a>),
@@ -87,15 +94,15 @@ impl<'a> Parts<'a> {
         self.modules.get(MAIN as usize).copied().context("the component has no core module")
     }
 
-    /// What the main module imports: the name of each module and its functions.
-    pub(crate) fn main_imports(&self) -> Result<Vec<(&'a str, Vec<(&'a str, Lowered<'_>)>)>> {
+    /// What the main module imports.
+    pub(crate) fn main_imports(&self) -> Result<Vec<Imports<'_>>> {
         let mut imports = Vec::new();
         for arg in self.arguments_of(MAIN)? {
             let functions = self.exports_of(arg.index)?.iter().map(|export| {
                 ensure!(export.kind == ExternalKind::Func, "{} is no function", export.name);
                 Ok((export.name, self.lowered(export.index)?))
             });
-            imports.push((arg.name, functions.collect::<Result<_>>()?));
+            imports.push(Imports { module: arg.name, functions: functions.collect::<Result<_>>()? });
         }
         Ok(imports)
     }

@@ -34,10 +34,10 @@ pub(crate) fn register(engine: &mut Engine) {
     add!(module, "set", |key: &str, value: Dynamic, ttl_ms: i64| set(key, &value, Some(ttl_ms)));
     add!(module, "set_many", |entries: Map| set_many(&entries, None));
     add!(module, "set_many", |entries: Map, ttl_ms: i64| set_many(&entries, Some(ttl_ms)));
-    add!(module, "delete", |key: &str| kv::delete(key).map_err(explain));
-    add!(module, "exists", |key: &str| kv::exists(key).map_err(explain));
-    add!(module, "incr", |key: &str| kv::incr(key, 1).map_err(explain));
-    add!(module, "incr", |key: &str, by: i64| kv::incr(key, by).map_err(explain));
+    add!(module, "delete", |key: &str| kv::delete(cut(key)).map_err(explain));
+    add!(module, "exists", |key: &str| kv::exists(cut(key)).map_err(explain));
+    add!(module, "incr", |key: &str| kv::incr(cut(key), 1).map_err(explain));
+    add!(module, "incr", |key: &str, by: i64| kv::incr(cut(key), by).map_err(explain));
     add!(module, "compare_and_swap", |key: &str, expected: Dynamic, new: Dynamic| {
         compare_and_swap(key, &expected, &new)
     });
@@ -47,8 +47,15 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_static_module("kv", module.into());
 }
 
+/// A key that is longer than any limit on keys stays so. The rest of it need not be handed over, since the host copies it
+/// at no charge.
+fn cut(key: &str) -> &str {
+    const MOST: usize = 4096 + 8;
+    &key[..key.floor_char_boundary(MOST)]
+}
+
 fn get(key: &str, default: Dynamic) -> Result<Dynamic> {
-    kv::get(key).map_err(explain)?.map_or(Ok(default), from_value)
+    kv::get(cut(key)).map_err(explain)?.map_or(Ok(default), from_value)
 }
 
 fn get_many(keys: &Array) -> Result<Array> {
@@ -63,13 +70,13 @@ fn get_many(keys: &Array) -> Result<Array> {
 }
 
 fn set(key: &str, value: &Dynamic, ttl_ms: Option<i64>) -> Result<()> {
-    kv::set(key, &to_value(value)?, ttl(ttl_ms)?).map_err(explain)
+    kv::set(cut(key), &to_value(value)?, ttl(ttl_ms)?).map_err(explain)
 }
 
 fn set_many(entries: &Map, ttl_ms: Option<i64>) -> Result<()> {
     let entries = entries
         .iter()
-        .map(|(key, value)| Ok((key.to_string(), to_value(value)?)))
+        .map(|(key, value)| Ok((cut(key).to_owned(), to_value(value)?)))
         .collect::<Result<Vec<_>>>()?;
     kv::set_many(&entries, ttl(ttl_ms)?).map_err(explain)
 }
@@ -77,7 +84,7 @@ fn set_many(entries: &Map, ttl_ms: Option<i64>) -> Result<()> {
 /// `()` stands for no value on both sides.
 fn compare_and_swap(key: &str, expected: &Dynamic, new: &Dynamic) -> Result<bool> {
     let value = |value: &Dynamic| if value.is_unit() { Ok(None) } else { to_value(value).map(Some) };
-    kv::compare_and_swap(key, value(expected)?.as_ref(), value(new)?.as_ref()).map_err(explain)
+    kv::compare_and_swap(cut(key), value(expected)?.as_ref(), value(new)?.as_ref()).map_err(explain)
 }
 
 /// `#{ entries: [#{ key, value }, ...], cursor }`, where `cursor` is `()` on the last page.
@@ -90,7 +97,8 @@ fn list(prefix: &str, limit: i64, cursor: Dynamic) -> Result<Map> {
         let text = cursor.into_immutable_string();
         Some(text.map_err(|kind| error(format!("kv: a cursor must be a string, not {kind}")))?)
     };
-    let Page { entries, cursor } = kv::list(prefix, limit, cursor.as_deref()).map_err(explain)?;
+    let Page { entries, cursor } =
+        kv::list(cut(prefix), limit, cursor.as_deref().map(cut)).map_err(explain)?;
     let entries = entries
         .into_iter()
         .map(|(key, value)| {

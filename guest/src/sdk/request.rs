@@ -61,8 +61,8 @@ impl Request {
         self.params.get_or_init(|| fetch().into()).clone()
     }
 
-    /// By lower-case name. Values of a repeated header are joined with `, `, as RFC 9110 section 5.3 allows, but those
-    /// of `set-cookie` and `cookie`, which have their own rules, do not come in requests or are joined with `; `.
+    /// By lower-case name. Values of a repeated header are joined with `, ` as RFC 9110 section 5.3 allows, and those of
+    /// `cookie`, which HTTP/2 may split, with `; ` as RFC 9113 section 8.2.3 asks for.
     fn headers(&self) -> Dynamic {
         let fetch = || {
             let mut map = std::collections::BTreeMap::<String, String>::new();
