@@ -6,6 +6,10 @@ picloud="${CARGO_TARGET_DIR:-target}/release/picloud"
 address="${ADDRESS:-127.0.0.1:8080}"
 export PICLOUD_SERVER="http://$address"
 
+if "$picloud" scripts >/dev/null 2>&1; then
+    echo "something answers on $address already; stop it, or choose another: make run ADDRESS=127.0.0.1:8081" >&2
+    exit 1
+fi
 "$picloud" serve --dev --address "$address" --data-dir "${DATA_DIR:-./data}" &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server"' INT TERM

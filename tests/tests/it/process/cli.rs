@@ -139,6 +139,14 @@ async fn calls_show_their_answer_and_their_cost_and_are_recorded() {
     assert_eq!(statuses(&all), [500, 418, 200, 200]);
     let failures = succeeded(site.picloud(&["executions", "--status", "5xx", "-o", "json"]).await).json();
     assert_eq!(statuses(&failures), [500]);
+    let filtered = async |filter: &[&str]| {
+        let words = [&["executions", "-o", "json"], filter].concat();
+        statuses(&succeeded(site.picloud(&words).await).json())
+    };
+    assert_eq!(filtered(&["--fault", "script", "--order", "asc"]).await, [418, 500]);
+    assert_eq!(filtered(&["--code", "script-error", "--version", "1", "--trigger", "http"]).await, [500]);
+    assert_eq!(filtered(&["--root", id, "--since", "1h"]).await, [200]);
+    assert!(filtered(&["--until", "1h"]).await.is_empty());
 
     let logs = succeeded(site.picloud(&["logs", "hello", "-o", "json"]).await);
     let messages: Vec<String> = logs
@@ -148,6 +156,8 @@ async fn calls_show_their_answer_and_their_cost_and_are_recorded() {
         .collect();
     let bug = "Function not found: no_such_function (i64)";
     assert_eq!(messages, ["greeting Pi", "greeting world", "greeting trouble", "greeting bug", bug]);
+    let newest = succeeded(site.picloud(&["logs", "--since", "1h", "-n", "2"]).await);
+    assert!(newest.out.lines().count() == 2 && newest.out.trim_end().ends_with(bug), "{newest:?}");
     server.stop().await;
 }
 
@@ -185,6 +195,7 @@ async fn exit_codes_tell_what_kind_of_trouble_it_is() {
     let (site, server) = site().await;
     failed(site.picloud(&["no-such-command"]).await, 2);
     failed(site.picloud(&["invoke"]).await, 2);
+    failed(site.picloud(&["logs", "-n", "5000"]).await, 2);
     failed(site.picloud(&["serve", "--limit", "fuel=0"]).await, 2);
     failed(site.picloud(&["serve", "--dev", "--address", "0.0.0.0:0"]).await, 2);
     assert!(succeeded(site.picloud(&["--help"]).await).out.contains("Exit codes"));
@@ -206,4 +217,52 @@ async fn a_script_runs_without_a_server() {
     assert!(answer.log.contains("fuel ") && answer.log.contains("greeting Pi"), "{answer:?}");
     let bug = failed(site.picloud(&["run", "hello.rhai", "/?name=bug"]).await, 1);
     assert!(bug.log.contains("hello.rhai:5:") && bug.log.contains("a.no_such_function()"), "{bug:?}");
+}
+
+#[tokio::test]
+async fn a_script_handles_an_event_without_a_server() {
+    let site = Site::new();
+    let handler = "fn on_event(event) { log::info(`${event.type} of ${event.subject}: ${event.data.n} ${event.time}`); }";
+    write(&site, "audit.rhai", handler);
+    write(&site, "event.json", r#"{"type": "t", "subject": "s", "time": "1970-01-01T00:00:01Z", "data": {"n": 7}}"#);
+    let ended = succeeded(site.picloud(&["run", "audit.rhai", "--event", "event.json"]).await);
+    assert!(ended.out.is_empty() && ended.log.starts_with("info: t of s: 7 1000\n204 "), "{ended:?}");
+    write(&site, "hello.rhai", HELLO);
+    let ended = failed(site.picloud(&["run", "hello.rhai", "--event", "event.json"]).await, 1);
+    assert!(ended.log.contains("handler-missing"), "{ended:?}");
+    write(&site, "loop.rhai", "fn handle(req) { loop {} }");
+    let ended = failed(site.picloud(&["run", "loop.rhai", "--limit", "fuel=50_000_000"]).await, 1);
+    assert!(ended.log.contains("fuel-exhausted"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_lost_token_is_replaced_while_no_server_runs() {
+    let (site, mut server) = site().await;
+    let old = server.printed_token().await;
+    let refused = failed(site.picloud(&["token", "replace"]).await, 1);
+    assert!(refused.log.contains("another server uses"), "{refused:?}");
+    assert!(server.get("/api/v1/apps").await.is_success());
+    server.stop().await;
+
+    let replaced = succeeded(site.picloud(&["token", "replace", "-o", "json"]).await).json();
+    let mut server = site.serve(&[]).await;
+    for (token, status) in [(old.as_str(), 401), (replaced["token"].as_str().unwrap(), 200)] {
+        server.use_token(token);
+        assert_eq!(server.get("/api/v1/apps").await.status, status);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_server_keeps_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = Site::new();
+    std::fs::create_dir(site.data()).unwrap();
+    std::fs::set_permissions(site.data(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let server = site.serve(&["--dev"]).await;
+    for name in ["picloud.db", "picloud.db-wal", "telemetry.db", "lock"] {
+        let mode = std::fs::metadata(site.data().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name} has mode {mode:o}");
+    }
+    server.stop().await;
 }

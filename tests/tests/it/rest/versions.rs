@@ -1,7 +1,7 @@
 //! Versions: every upload makes one, and an older one can be called again.
 
-use picloud_tests::TestApp;
 use picloud_tests::app::script_path;
+use picloud_tests::{Reply, TestApp};
 use serde_json::json;
 
 fn versions(rest: &str) -> String {
@@ -30,6 +30,23 @@ async fn an_older_version_is_called_again() {
     // The newest source again: it is not the active one, so it is a new version.
     assert_eq!(app.deploy("a", "\"three\"").await.json()["version"], 4);
     assert_eq!(app.get("/default/a").await.text(), "three");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_the_client_has_is_not_sent_again_until_it_changes() {
+    let app = TestApp::start().await;
+    app.deploy("a", "1").await;
+    let get =
+        async |tag: &str| Reply::of(app.request("GET", &versions("/1")).header("if-none-match", tag)).await;
+    let first = app.get(&versions("/1")).await;
+    let tag = first.header("etag").expect("a version has a tag");
+    let unchanged = get(tag).await;
+    assert_eq!((unchanged.status, unchanged.text(), unchanged.header("etag")), (304, "", Some(tag)));
+    app.deploy("a", "2").await;
+    let changed = get(tag).await;
+    assert_eq!((changed.status, &changed.json()["active"]), (200, &json!(false)));
+    app.post(&versions("/1/activate"), "").await;
+    assert_eq!(get(tag).await.status, 304, "it is as it was");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
-//! Documentation: every error code has a page, and no link leads nowhere.
+//! Documentation: every error code has a page, limits are what they are, no link leads nowhere, no section is empty.
 
 use std::collections::BTreeSet;
 
+use picloud_host::limits::{LIMITS, LimitRow};
 use picloud_host::problem::Code;
 
 use super::assert_none;
@@ -39,6 +40,137 @@ fn the_overview_lists_every_code_as_it_is() {
 }
 
 #[test]
+fn the_page_for_scripts_lists_every_limit_as_it_is() {
+    let listed: Vec<_> = limit_rows()
+        .into_iter()
+        .map(|[name, default, maximum]| (name, amount(&default), amount(&maximum)))
+        .collect();
+    let expected: Vec<_> = LIMITS
+        .iter()
+        .map(|limit| {
+            let counted = |number| Some((number, limit.unit.to_owned()));
+            (format!("`{}`", limit.name), counted(limit.default), counted(limit.maximum))
+        })
+        .collect();
+    assert_eq!(listed, expected, "docs/SCRIPTING.md has name, default and maximum of each limit");
+}
+
+#[test]
+fn the_page_of_a_limit_names_its_default() {
+    // Of the limits of a call, those that the top level of an upload can reach.
+    let limits_of_uploads = ["fuel", "memory_bytes", "deadline_ms"];
+    let mut wrong = Vec::new();
+    for [name, default, _] in limit_rows() {
+        let name = name.trim_matches('`');
+        let limit = LIMITS.iter().find(|limit| limit.name == name).unwrap();
+        let of_upload = limits_of_uploads.contains(&name).then_some("top-level-limit");
+        for code in code_beyond(limit).into_iter().chain(of_upload) {
+            let page = std::fs::read_to_string(root().join(format!("docs/errors/{code}.md"))).unwrap();
+            let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+            if !words.contains(&default) {
+                wrong.push(format!("docs/errors/{code}.md: {default}, the default of {name}, is not there"));
+            }
+        }
+    }
+    assert_none("the page of a limit names its default", &wrong);
+}
+
+/// Name, default and maximum of each limit, as docs/SCRIPTING.md has them.
+fn limit_rows() -> Vec<[String; 3]> {
+    let page = std::fs::read_to_string(root().join("docs/SCRIPTING.md")).unwrap();
+    let (_, section) = page.split_once("\n## Limits\n").unwrap();
+    let rows =
+        section.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let mut cells = row.split('|').skip(1).map(|cell| cell.trim().to_owned());
+        std::array::from_fn(|_| cells.next().unwrap_or_default())
+    })
+    .collect()
+}
+
+/// The code of what is over a limit, if it is an error that ends a call or refuses a request.
+fn code_beyond(limit: &LimitRow) -> Option<&'static str> {
+    let (_, code) = limit.doc.split_once("Beyond it: `")?;
+    Some(code.split_once('`')?.0)
+}
+
+/// A number and what it counts: `64 MiB` are 67108864 bytes, `10 000 lines` are 10000 lines.
+fn amount(cell: &str) -> Option<(u64, String)> {
+    let (number, word) = cell.split_at(cell.find(char::is_alphabetic)?);
+    let number: u64 = number.replace(' ', "").parse().ok()?;
+    let (factor, unit) = match word {
+        "KiB" => (1 << 10, "bytes"),
+        "MiB" => (1 << 20, "bytes"),
+        "GiB" => (1 << 30, "bytes"),
+        "s" => (1000, "ms"),
+        "min" => (60 * 1000, "ms"),
+        unit => (1, unit),
+    };
+    Some((number * factor, unit.to_owned()))
+}
+
+#[test]
+fn amounts_are_read() {
+    assert_eq!(amount("64 MiB"), Some((64 << 20, "bytes".to_owned())));
+    assert_eq!(amount("1 000 000 units"), Some((1_000_000, "units".to_owned())));
+    assert_eq!(amount("15 min"), Some((900_000, "ms".to_owned())));
+    assert_eq!(amount("as many as fit"), None);
+}
+
+#[test]
+fn every_section_has_a_name_of_its_own_and_a_text() {
+    let mut wrong = Vec::new();
+    for page in files(&["md"]) {
+        let sections = sections(&page.text);
+        let mut names = BTreeSet::new();
+        for (index, section) in sections.iter().enumerate() {
+            if !names.insert(section.name) {
+                wrong.push(format!("{}: {} is there twice", page.path, section.name));
+            }
+            // A section may begin with a smaller one.
+            let holds_next = sections.get(index + 1).is_some_and(|next| next.level > section.level);
+            if !section.has_text && !holds_next {
+                wrong.push(format!("{}: {} is empty", page.path, section.name));
+            }
+        }
+    }
+    assert_none("a section has a name of its own and a text", &wrong);
+}
+
+/// A heading and whether anything follows it before the next one.
+#[derive(Debug, PartialEq)]
+struct Section<'a> {
+    level: usize,
+    name: &'a str,
+    has_text: bool,
+}
+
+fn sections(text: &str) -> Vec<Section<'_>> {
+    let (mut sections, mut in_code) = (Vec::<Section<'_>>::new(), false);
+    for line in text.lines() {
+        in_code ^= line.trim_start().starts_with("```");
+        let name = line.trim_start_matches('#');
+        let level = line.len() - name.len();
+        if level > 0 && !in_code {
+            sections.push(Section { level, name: name.trim(), has_text: false });
+        } else if let Some(section) = sections.last_mut() {
+            section.has_text |= !line.trim().is_empty();
+        }
+    }
+    sections
+}
+
+#[test]
+fn sections_are_found() {
+    let page = "# Page\n\n## First\n```sh\n# no heading\n```\n## Second\n\n";
+    let section = |level, name, has_text| Section { level, name, has_text };
+    assert_eq!(
+        sections(page),
+        [section(1, "Page", false), section(2, "First", true), section(2, "Second", false)]
+    );
+}
+
+#[test]
 fn links_lead_somewhere() {
     let mut broken = Vec::new();
     for page in files(&["md"]) {
@@ -60,6 +192,22 @@ fn links_lead_somewhere() {
         }
     }
     assert_none("a link leads to a file or a heading that exists", &broken);
+}
+
+#[test]
+fn the_table_of_places_names_files_that_exist() {
+    let page = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, section) = page.split_once("\n## I want to change ...\n").unwrap();
+    let places = section
+        .lines()
+        .take_while(|line| !line.starts_with("## "))
+        .filter_map(|row| row.split('|').nth(2))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|place| place.contains('/'))
+        // These stand for any name.
+        .filter(|place| !["NAME", "NOUN", "CODE"].iter().any(|any| place.contains(any)));
+    let missing = places.filter(|place| !root().join(place).exists()).map(str::to_owned);
+    assert_none("README.md names files that exist", &missing.collect::<Vec<_>>());
 }
 
 /// The lines of a page that are not code.
