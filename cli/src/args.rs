@@ -1,9 +1,9 @@
 //! What can be typed after `picloud`, with its help.
 
 mod client;
+mod run;
 mod serve;
-
-use std::path::PathBuf;
+mod token;
 
 use clap::{Parser, Subcommand};
 
@@ -12,9 +12,11 @@ use crate::output::Format;
 
 pub use client::{
     ClientCommand, DeployArgs, ExecutionsArgs, ExecutionsCommand, InvokeArgs, KvArgs, KvCommand, KvList,
-    KvSet, LogsArgs, NameArgs, RequestArgs, RollbackArgs,
+    KvSet, LogsArgs, MAX_LOG_LINES, NameArgs, RequestArgs, RollbackArgs,
 };
+pub use run::RunArgs;
 pub use serve::ServeArgs;
+pub use token::{TokenArgs, TokenCommand, TokenReplace};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,23 +90,15 @@ pub enum Command {
     Serve(Box<ServeArgs>),
 
     /// Call a script once, without a server
+    #[command(after_help = run::EXAMPLES)]
     Run(RunArgs),
+
+    /// Replace a lost admin token, in the data directory of a server that does not run
+    Token(TokenArgs),
 
     /// A command that talks to a server.
     #[command(flatten)]
     Client(ClientCommand),
-}
-
-/// `picloud run`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct RunArgs {
-    /// The script
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-
-    /// The request
-    #[command(flatten)]
-    pub request: RequestArgs,
 }
 
 #[cfg(test)]

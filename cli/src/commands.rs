@@ -9,7 +9,7 @@ pub mod logs;
 pub mod request;
 pub mod scripts;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde_json::Value;
 

@@ -34,7 +34,8 @@ pub struct ServeConfig {
     pub max_waiting_calls: usize,
     /// Bytes of memory for images of scripts.
     pub image_cache_bytes: u64,
-    /// Bytes of memory for the bodies of requests under way; none: a sixteenth of the memory.
+    /// Bytes of memory for the bodies of requests under way; none: a sixteenth of the memory, but room for four of the
+    /// largest at least.
     pub body_memory_bytes: Option<u64>,
     /// How much is kept about executions.
     pub telemetry: TelemetryConfig,
@@ -114,7 +115,8 @@ impl ServeConfig {
     ///
     /// # Errors
     ///
-    /// A usage error that names the flag, the variable or the key of the file.
+    /// A usage error that names the flag, the variable or the line of the file; both keys when it is two settings that do
+    /// not go together.
     pub fn resolve(args: &ServeArgs, env: &Env) -> Result<Self, CliError> {
         let mut table = match layers::file_path(args, env) {
             Some(path) => layers::read_file(&path)?,
@@ -123,11 +125,8 @@ impl ServeConfig {
         layers::overlay(&mut table, layers::from_env(env)?);
         layers::overlay(&mut table, layers::from_flags(args)?);
         let mut config: Self = table.try_into().map_err(|error| {
-            // The file alone has been checked already, so this is about a flag or a variable, and there is no line.
-            CliError::Usage(format!(
-                "the configuration is wrong: {}",
-                error.to_string().trim().replace('\n', " ")
-            ))
+            // Each value has been checked already, with the name of where it is from.
+            CliError::Usage(format!("the configuration is wrong: {}", error.message()))
         })?;
         // Paths need not be UTF-8, TOML strings have to be.
         if let Some(folder) = args.data_dir.clone().or_else(|| env.get("PICLOUD_DATA_DIR").map(PathBuf::from))
@@ -139,7 +138,7 @@ impl ServeConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.limits.check()?;
+        self.check_values()?;
         if self.dev && !self.address.ip().is_loopback() {
             return Err(format!(
                 "--dev asks for no token, so it only listens on this machine: {} is not a loopback address \
@@ -147,6 +146,18 @@ impl ServeConfig {
                 self.address
             ));
         }
+        match self.body_memory_bytes {
+            Some(memory) if memory < self.limits.request_body_bytes => Err(format!(
+                "body_memory_bytes is {memory}, but one body may have {} (limits.request_body_bytes)",
+                self.limits.request_body_bytes
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What can be said of a value without looking at the others.
+    fn check_values(&self) -> Result<(), String> {
+        self.limits.check()?;
         if self.data_dir.as_os_str().is_empty() {
             return Err("data_dir is empty".to_owned());
         }
@@ -154,8 +165,7 @@ impl ServeConfig {
         range("max_concurrent_calls", concurrent, 1, 100_000)?;
         range("max_waiting_calls", self.max_waiting_calls as u64, 0, 1_000_000)?;
         range("image_cache_bytes", self.image_cache_bytes, 1 << 20, 1 << 40)?;
-        let body_memory = self.body_memory_bytes.unwrap_or(self.limits.request_body_bytes);
-        range("body_memory_bytes", body_memory, self.limits.request_body_bytes, 1 << 40)?;
+        range("body_memory_bytes", self.body_memory_bytes.unwrap_or(1), 1, 1 << 40)?;
         range("telemetry.max_age_days", self.telemetry.max_age_days, 1, 36_500)?;
         range("telemetry.max_bytes", self.telemetry.max_bytes, 1 << 20, 1 << 50)?;
         range("telemetry.max_rows_per_second", self.telemetry.max_rows_per_second, 1, 1_000_000)?;

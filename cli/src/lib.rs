@@ -1,8 +1,9 @@
-//! The command line: `picloud serve` puts the server together, every other command speaks REST with one.
+//! The command line: `picloud serve` puts the server together, nearly every other command speaks REST with one.
 //!
 //! In reading order: what can be typed (`args`), how a command ends (`exit`), what it prints (`output`); the
-//! server's configuration (`config`) and the server (`serve`), a script without a server (`run`); the connection to a
-//! server (`client`) and the commands that use it (`commands`).
+//! server's configuration (`config`), its data directory (`data_dir`) and the server (`serve`), a new token for one that
+//! does not run (`token`), a script without a server (`run`); the connection to a server (`client`) and the commands that
+//! use it (`commands`).
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -13,11 +14,13 @@ pub mod args;
 pub mod client;
 pub mod commands;
 pub mod config;
+mod data_dir;
 pub mod env;
 pub mod exit;
 pub mod output;
 pub mod run;
 pub mod serve;
+pub mod token;
 
 use args::{Args, Command};
 use env::Env;
@@ -71,6 +74,7 @@ pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
     let result = match args.command {
         Command::Serve(serve) => serve_command(*serve, env).await,
         Command::Run(run) => run::run(run, env, terminal).await,
+        Command::Token(token) => token::run(token.command, env, terminal).await,
         Command::Client(command) => commands::execute(command, &args.global, env, terminal).await,
     };
     match result {
@@ -81,6 +85,7 @@ pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
 
 async fn serve_command(args: args::ServeArgs, env: &Env) -> Result<(), CliError> {
     let config = config::ServeConfig::resolve(&args, env)?;
+    data_dir::keep_new_files_private();
     serve::run(config, env).await.map_err(|error| CliError::Failed(format!("{error:#}")))
 }
 
@@ -90,7 +95,9 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
         Command::Serve(_) | Command::Run(_) => {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()
         }
-        Command::Client(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Command::Token(_) | Command::Client(_) => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! `picloud run FILE`: calls a script once, without a server, in the real sandbox with keys and values in memory.
 
-use std::path::PathBuf;
+mod cache;
+mod event;
+
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 use http_body_util::BodyExt as _;
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
 use picloud_host::call::{
-    AppId, ExecRequest, Failure, HttpCall, LogLevel, Outcome, Payload, ScriptRef, SourceHash, VersionId,
+    AppId, Cost, ExecRequest, Failure, HttpCall, Outcome, Payload, ScriptRef, SourceHash, VersionId,
 };
 use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::ingress;
@@ -20,10 +20,11 @@ use picloud_host::memory::{MemoryKv, MemoryScripts};
 use picloud_host::ports::SystemClock;
 use uuid::Uuid;
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, ServeArgs};
 use crate::client::http::Reply;
 use crate::commands::answer::Answer;
 use crate::commands::request::{self, RequestParts};
+use crate::config::ServeConfig;
 use crate::env::Env;
 use crate::exit::CliError;
 use crate::output::Terminal;
@@ -36,29 +37,62 @@ const IMAGE_CACHE: usize = 1 << 20;
 ///
 /// # Errors
 ///
-/// The file cannot be read, the script does not compile, or the call failed.
+/// The arguments are wrong, a file cannot be read, the script does not compile, or the call failed.
 pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<(), CliError> {
+    let limits = limits(args.limits)?;
     let file = args.file.display().to_string();
     let source = std::fs::read(&args.file)
         .with_context(|| format!("cannot read {file}"))
         .and_then(|bytes| String::from_utf8(bytes).with_context(|| format!("{file} is not UTF-8")))
         .map_err(failed)?;
-    let request = request::build(&args.request, terminal)?;
+    within(&file, source.len(), "source_bytes", limits.source_bytes)?;
+    let execution_id = Uuid::now_v7();
+    let payload = match &args.event {
+        Some(event) => Payload::Event(event::read(event, execution_id, terminal)?),
+        None => {
+            let request = request::build(&args.request, terminal)?;
+            within("the body", request.body.len(), "request_body_bytes", limits.request_body_bytes)?;
+            Payload::Http(http_call(request, execution_id))
+        }
+    };
     let name = args.file.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
-    let request = exec_request(&name, &source, request);
-    let outcome = execute(&request, &source, env).await.map_err(failed)?;
+    let request = Arc::new(ExecRequest {
+        script: Arc::new(script(&name, &source)),
+        execution_id,
+        root_execution_id: execution_id,
+        trigger_depth: 0,
+        principal: None,
+        limits,
+        traceparent: None,
+        payload,
+    });
+    let outcome = execute(&request, &source, cache::open(env, terminal)).await.map_err(failed)?;
     for line in &outcome.log {
-        terminal.note(&format!("{}: {}", level_name(line.level), clean_lines(&line.message)));
+        terminal.note(&format!("{}: {}", line.level.as_str(), clean_lines(&line.message)));
     }
     let reply = reply(&request, &outcome).await.map_err(failed)?;
     Answer::of(reply).print(&file, Some(&source), terminal)
 }
 
+/// The limits of the call, understood as `picloud serve` understands them, but from the flags alone.
+fn limits(flags: Vec<String>) -> Result<Limits, CliError> {
+    let args = ServeArgs { limits: flags, ..ServeArgs::default() };
+    Ok(ServeConfig::resolve(&args, &Env::default())?.limits)
+}
+
+/// What a server would not have taken in.
+fn within(what: &str, length: usize, name: &str, limit: u64) -> Result<(), CliError> {
+    if length as u64 <= limit {
+        return Ok(());
+    }
+    Err(CliError::Failed(format!("{what} has {length} bytes, but may have {limit} (limit {name})")))
+}
+
 /// The same path as in a server, with everything else in memory.
-async fn execute(request: &Arc<ExecRequest>, source: &str, env: &Env) -> anyhow::Result<Outcome> {
+async fn execute(request: &Arc<ExecRequest>, source: &str, aot: AotCache) -> anyhow::Result<Outcome> {
     let config = ExecutorConfig {
         budget: Budget::probe(request.limits.memory_bytes),
-        aot: aot_cache(env),
+        aot,
         image_cache_bytes: IMAGE_CACHE,
         scripts: Arc::new(MemoryScripts::default()),
         kv: Arc::new(MemoryKv::new()),
@@ -67,7 +101,7 @@ async fn execute(request: &Arc<ExecRequest>, source: &str, env: &Env) -> anyhow:
     let executor = tokio::task::spawn_blocking(|| Executor::new(config)).await??;
     let not_loaded = |failure: Failure| Outcome {
         result: Err(failure),
-        cost: picloud_host::call::Cost::default(),
+        cost: Cost::default(),
         log: Vec::new(),
         log_dropped: 0,
     };
@@ -77,55 +111,28 @@ async fn execute(request: &Arc<ExecRequest>, source: &str, env: &Env) -> anyhow:
     })
 }
 
-/// `$XDG_CACHE_HOME/picloud` or `~/.cache/picloud`, where the compiled sandbox is kept; without either, nothing is.
-fn aot_cache(env: &Env) -> AotCache {
-    let base = env.get("XDG_CACHE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| env.get("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let open = |base: PathBuf| {
-        let path = base.join("picloud");
-        std::fs::create_dir_all(&path)?;
-        Dir::open_ambient_dir(&path, ambient_authority())
-    };
-    base.and_then(|base| open(base).ok()).map_or_else(AotCache::none, AotCache::in_dir)
+fn script(name: &str, source: &str) -> ScriptRef {
+    ScriptRef {
+        app_id: AppId(1),
+        app: "default".into(),
+        script: name.into(),
+        version_id: VersionId(1),
+        version: 1,
+        source_hash: SourceHash::of(source),
+    }
 }
 
-fn exec_request(name: &str, source: &str, request: RequestParts) -> Arc<ExecRequest> {
-    let execution_id = Uuid::now_v7();
-    Arc::new(ExecRequest {
-        script: Arc::new(ScriptRef {
-            app_id: AppId(1),
-            app: "default".into(),
-            script: name.into(),
-            version_id: VersionId(1),
-            version: 1,
-            source_hash: SourceHash::of(source),
-        }),
-        execution_id,
-        root_execution_id: execution_id,
-        trigger_depth: 0,
-        principal: None,
-        limits: Limits::default(),
-        traceparent: None,
-        payload: Payload::Http(HttpCall {
-            method: request.method.to_string(),
-            path: request.path,
-            route: ingress::BUILT_IN_ROUTE.into(),
-            query: request.query,
-            params: Vec::new(),
-            headers: request.headers,
-            body: request.body,
-            client_ip: None,
-            request_id: execution_id.to_string(),
-        }),
-    })
-}
-
-fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
+fn http_call(request: RequestParts, execution_id: Uuid) -> HttpCall {
+    HttpCall {
+        method: request.method.to_string(),
+        path: request.path,
+        route: ingress::BUILT_IN_ROUTE.into(),
+        query: request.query,
+        params: Vec::new(),
+        headers: request.headers,
+        body: request.body,
+        client_ip: None,
+        request_id: execution_id.to_string(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `picloud serve`: the composition root. [`Server::start`] puts everything together, in the order in which one thing
 //! needs another.
 
-mod data_dir;
 mod logging;
 mod settings;
 
@@ -34,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{WrittenFile, write_client_file};
 use crate::config::ServeConfig;
+use crate::data_dir::DataDir;
 use crate::env::Env;
-use data_dir::DataDir;
 
 /// How long a call waits for a sandbox before it is told to come back later.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+/// The most log lines that the server gives at once.
+pub const MAX_LOG_LINES: u32 = 1000;
+
 /// A command that talks to a server.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -32,7 +35,8 @@ The exit code is 0 for a status under 400, else 1.")]
     /// Show what scripts have logged
     #[command(after_help = "\
 Examples:
-  picloud logs hello --level warn --since 1h
+  picloud logs hello --level warn -n 20      the newest 20
+  picloud logs hello --since 1h              everything of the last hour, 1000 lines at most
   picloud logs -f                            follow, until interrupted
 
 With -o json there is one document a line.")]
@@ -42,6 +46,7 @@ With -o json there is one document a line.")]
     #[command(after_help = "\
 Examples:
   picloud executions hello --limit 20
+  picloud executions --fault any --since 2h --until 1h
   picloud executions show 01931e2c-...")]
     Executions(ExecutionsArgs),
 
@@ -138,11 +143,13 @@ pub struct LogsArgs {
     #[arg(long, value_parser = ["debug", "info", "warn", "error"])]
     pub level: Option<String>,
 
-    /// Show at most this many of the newest lines
-    #[arg(short = 'n', long, default_value = "100")]
-    pub limit: NonZeroU32,
+    /// Show at most this many of the newest lines, 1000 at most [default: 100, with --since 1000]
+    #[arg(short = 'n', long, value_name = "LINES",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LOG_LINES)))]
+    pub limit: Option<u32>,
 
-    /// Only lines from then on: how long ago (30s, 5m, 2h, 7d) or a time (2026-01-31T12:00:00Z)
+    /// Only lines from then on, of the newest 1000: how long ago (30s, 5m, 2h, 7d) or a time (2026-01-31T12:00:00Z).
+    /// With -n the newest of them
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
 
@@ -162,11 +169,39 @@ pub struct ExecutionsArgs {
     #[arg(long)]
     pub status: Option<String>,
 
+    /// Only with this fault: script, limit, platform, any (all that failed) or none
+    #[arg(long, value_parser = ["script", "limit", "platform", "any", "none"], hide_possible_values = true)]
+    pub fault: Option<String>,
+
+    /// Only those that failed with this error code, such as deadline-exceeded
+    #[arg(long)]
+    pub code: Option<String>,
+
+    /// Only of this version of the script
+    #[arg(long)]
+    pub version: Option<NonZeroU32>,
+
+    /// Only those that this made run: http or event
+    #[arg(long, value_parser = ["http", "event"], hide_possible_values = true)]
+    pub trigger: Option<String>,
+
+    /// Only the execution with this id, and those that its triggers led to
+    #[arg(long, value_name = "ID")]
+    pub root: Option<String>,
+
     /// Only from then on: how long ago (30s, 5m, 2h, 7d) or a time (2026-01-31T12:00:00Z)
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
 
-    /// Show at most this many, the newest first
+    /// Only before then; as --since
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+
+    /// Which come first: desc (the newest) or asc (the oldest)
+    #[arg(long, default_value = "desc", value_parser = ["desc", "asc"], hide_possible_values = true)]
+    pub order: String,
+
+    /// Show at most this many
     #[arg(short = 'n', long, default_value = "50")]
     pub limit: NonZeroU32,
 

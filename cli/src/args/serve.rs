@@ -60,7 +60,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "BYTES")]
     pub image_cache_bytes: Option<u64>,
 
-    /// Memory for the bodies of requests under way; more are turned away [default: a sixteenth of the memory]
+    /// Memory for the bodies of requests under way; more are turned away [default: a sixteenth of the memory, but four
+    /// of the largest bodies at least]
     #[arg(long, value_name = "BYTES")]
     pub body_memory_bytes: Option<u64>,
 

@@ -57,6 +57,22 @@ pub fn write_client_file(env: &Env, server: &str, token: Option<&str>) -> anyhow
     Ok(WrittenFile::Written(path))
 }
 
+/// A token of the client file, and the server that it is for.
+pub struct SavedToken {
+    /// The server's URL.
+    pub server: String,
+    /// The token's text: a secret.
+    pub token: String,
+}
+
+/// The token that the client file has; none when there is no file, or none that can be understood.
+#[must_use]
+pub fn saved_token(env: &Env) -> Option<SavedToken> {
+    let file = read(&path(env)?).ok()??;
+    let server = file.server.unwrap_or_default().to_string();
+    Some(SavedToken { server, token: file.token?.reveal().to_owned() })
+}
+
 /// Where the file is; none without a home directory.
 pub(super) fn path(env: &Env) -> Option<PathBuf> {
     let config = match env.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {

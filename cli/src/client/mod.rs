@@ -9,4 +9,4 @@ pub mod server;
 
 pub use api::Api;
 pub use config::ClientSettings;
-pub use file::{WrittenFile, write_client_file};
+pub use file::{SavedToken, WrittenFile, saved_token, write_client_file};

@@ -27,10 +27,19 @@ pub async fn run(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> R
 }
 
 async fn list(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
-    let since = args.since.as_deref().map(|text| time::since(text, Timestamp::now())).transpose();
-    let since = since.map_err(|why| CliError::Usage(format!("--since: {why}")))?;
-    let parameters =
-        [("script", args.name.clone()), ("status", args.status.clone()), ("from", since.map(time::rfc3339))];
+    let parameters = [
+        ("script", args.name.clone()),
+        ("version", args.version.map(|version| version.to_string())),
+        ("status", args.status.clone()),
+        ("fault", args.fault.clone()),
+        ("code", args.code.clone()),
+        ("trigger", args.trigger.clone()),
+        ("root", args.root.clone()),
+        ("from", moment("--since", args.since.as_deref())?),
+        ("to", moment("--until", args.until.as_deref())?),
+        // What the server does anyway need not be said.
+        ("order", Some(args.order.clone()).filter(|order| order != "desc")),
+    ];
     let items = api.list(&api.path(["executions"]), &parameters, Some(args.limit.get() as usize)).await?;
     if terminal.json_wanted() {
         return terminal.json(&json!({ "items": items }));
@@ -60,6 +69,12 @@ async fn list(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Resu
         ]);
     }
     print(&table, items.is_empty(), "there are no such executions", terminal)
+}
+
+/// A time as the API takes it.
+fn moment(flag: &str, text: Option<&str>) -> Result<Option<String>, CliError> {
+    let at = text.map(|text| time::since(text, Timestamp::now())).transpose();
+    Ok(at.map_err(|why| CliError::Usage(format!("{flag}: {why}")))?.map(time::rfc3339))
 }
 
 async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::text;
-use crate::args::LogsArgs;
+use crate::args::{LogsArgs, MAX_LOG_LINES};
 use crate::client::Api;
 use crate::client::api::{page_of, query};
 use crate::client::http::Call;
@@ -15,8 +15,8 @@ use crate::exit::{CliError, Exit};
 use crate::output::text::{clean, clean_lines};
 use crate::output::{Paint, Terminal, time};
 
-/// The most lines that the server gives at once.
-const MAX_LINES: u32 = 1000;
+/// How many lines to show when nothing is said about it.
+const DEFAULT_LINES: u32 = 100;
 
 /// How long the server may hold a request until there is a line.
 const WAIT: Duration = Duration::from_secs(25);
@@ -30,13 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// The arguments are wrong or the server cannot be reached. Following ends with an error only.
 pub async fn run(args: &LogsArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
-    let since = args.since.as_deref().map(|text| time::since(text, Timestamp::now())).transpose();
-    let since = since.map_err(|why| CliError::Usage(format!("--since: {why}")))?;
-    let limit = args.limit.get().min(MAX_LINES);
-    let (items, mut cursor) = fetch(args, api, &[("limit", Some(limit.to_string()))]).await?;
-    let recent =
-        |item: &Value| since.is_none_or(|since| time::timestamp(&item["at"]).is_none_or(|at| at >= since));
-    print(items.iter().filter(|item| recent(item)), terminal)?;
+    let mut cursor = show_newest(args, api, terminal).await?;
     if !args.follow {
         return Ok(());
     }
@@ -46,7 +40,7 @@ pub async fn run(args: &LogsArgs, api: &Api, terminal: &mut Terminal) -> Result<
         let wait = api.http().patience().map_or(WAIT, |timeout| WAIT.min(timeout / 2));
         let parameters = [
             ("after", cursor.clone()),
-            ("limit", Some(MAX_LINES.to_string())),
+            ("limit", Some(MAX_LOG_LINES.to_string())),
             ("wait_ms", Some(wait.as_millis().to_string())),
         ];
         match fetch(args, api, &parameters).await {
@@ -71,6 +65,34 @@ pub async fn run(args: &LogsArgs, api: &Api, terminal: &mut Terminal) -> Result<
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Show the newest lines, and give the place after them.
+async fn show_newest(
+    args: &LogsArgs,
+    api: &Api,
+    terminal: &mut Terminal,
+) -> Result<Option<String>, CliError> {
+    let since = args.since.as_deref().map(|text| time::since(text, Timestamp::now())).transpose();
+    let since = since.map_err(|why| CliError::Usage(format!("--since: {why}")))?;
+    let Some(since) = since else {
+        let limit = args.limit.unwrap_or(DEFAULT_LINES).to_string();
+        let (items, cursor) = fetch(args, api, &[("limit", Some(limit))]).await?;
+        print(items.iter(), terminal)?;
+        return Ok(cursor);
+    };
+    // The server does not choose by time, so it is asked for as many as it gives, and the choice is made here.
+    let (mut items, cursor) = fetch(args, api, &[("limit", Some(MAX_LOG_LINES.to_string()))]).await?;
+    let found = items.len();
+    items.retain(|item| time::timestamp(&item["at"]).is_none_or(|at| at >= since));
+    let wanted = args.limit.unwrap_or(MAX_LOG_LINES) as usize;
+    if items.len() == found && (MAX_LOG_LINES as usize..=wanted).contains(&found) {
+        terminal.note(&format!(
+            "there may be more lines since then: these are the newest {found}, and the server gives no more"
+        ));
+    }
+    print(items.iter().skip(items.len().saturating_sub(wanted)), terminal)?;
+    Ok(cursor)
 }
 
 /// Whether the same request may work in a moment: the server restarts or is busy, but did not refuse.

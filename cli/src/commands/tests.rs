@@ -1,8 +1,10 @@
-//! The commands against a server that plays the API: exit codes, what is printed where, what is sent.
+//! The commands, most of them against a server that plays the API: exit codes, what is printed where, what is sent.
 
 mod deploy;
 mod invoke;
 mod lists;
+mod logs;
+mod run;
 mod server;
 
 use std::io::Write;
@@ -13,22 +15,22 @@ use crate::exit::Exit;
 use crate::output::Terminal;
 
 /// How a command line ended.
-struct Ran {
+pub(crate) struct Ran {
     exit: Exit,
-    out: String,
-    err: String,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     #[track_caller]
-    fn expect(self, exit: Exit) -> Self {
+    pub(crate) fn expect(self, exit: Exit) -> Self {
         assert_eq!(self.exit, exit, "out: {}\nerr: {}", self.out, self.err);
         self
     }
 
     /// The one document on standard output.
     #[track_caller]
-    fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 
@@ -66,7 +68,8 @@ async fn picloud(server: &str, words: &[&str]) -> Ran {
     picloud_in(&[("PICLOUD_SERVER", server), ("PICLOUD_TOKEN", "pct_secret")], words).await
 }
 
-async fn picloud_in(env: &[(&str, &str)], words: &[&str]) -> Ran {
+/// Run `picloud` with these words, in this environment.
+pub(crate) async fn picloud_in(env: &[(&str, &str)], words: &[&str]) -> Ran {
     let (out, err) = (Buffer::default(), Buffer::default());
     let mut terminal = Terminal::new(Box::new(&b"[1]"[..]), Box::new(out.clone()), Box::new(err.clone()));
     let words = std::iter::once("picloud").chain(words.iter().copied()).map(Into::into);

@@ -1,9 +1,11 @@
-//! The layers of the configuration, each as a TOML table of what it sets.
+//! The layers of the configuration, each as a TOML table of what it sets. Each value is checked where it is read, so that
+//! a mistake is told with the name of the flag, the variable or the line.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use picloud_host::limits::LIMITS;
+use toml::de::DeTable;
 use toml::{Table, Value};
 
 use super::ServeConfig;
@@ -53,7 +55,33 @@ pub(super) fn read_file(path: &Path) -> Result<Table, CliError> {
         return Err(wrong(&"longer than a configuration can be (1 MiB)"));
     }
     toml::from_str::<ServeConfig>(&text).map_err(|error| wrong(&error.to_string().trim_end()))?;
-    text.parse().map_err(|error: toml::de::Error| wrong(&error))
+    let table: Table = text.parse().map_err(|error: toml::de::Error| wrong(&error))?;
+    for (key, value) in values(&table) {
+        check(&key, value).map_err(|why| match line_of(&text, &key) {
+            Some(line) => wrong(&format_args!("line {line}: {why}")),
+            None => wrong(&why),
+        })?;
+    }
+    Ok(table)
+}
+
+/// Everything that a table sets, with the sections' names before the keys.
+fn values(table: &Table) -> impl Iterator<Item = (String, &Value)> {
+    table.iter().flat_map(|(key, value)| match value {
+        Value::Table(section) => {
+            section.iter().map(|(name, value)| (format!("{key}.{name}"), value)).collect::<Vec<_>>()
+        }
+        value => vec![(key.clone(), value)],
+    })
+}
+
+/// The line on which a key has its value, from 1.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let document = DeTable::parse(text).ok()?;
+    let mut names = key.split('.');
+    let first = document.get_ref().get(names.next()?)?;
+    let value = names.try_fold(first, |section, name| section.get_ref().get(name))?;
+    Some(text.get(..value.span().start)?.matches('\n').count() + 1)
 }
 
 /// What the variables set. A variable's name is `PICLOUD_` and the key, in upper case, with `_` for `.`.
@@ -63,7 +91,7 @@ pub(super) fn from_env(env: &Env) -> Result<Table, CliError> {
     for (key, kind) in KEYS.iter().map(|(key, kind)| ((*key).to_owned(), *kind)).chain(limits) {
         let variable = format!("PICLOUD_{}", key.replace('.', "_").to_uppercase());
         if let Some(text) = env.text(&variable)? {
-            insert(&mut table, &key, parse(&variable, text, kind)?);
+            insert(&mut table, &variable, &key, parse(&variable, text, kind)?)?;
         }
     }
     Ok(table)
@@ -76,7 +104,7 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
         [("address", &args.address), ("log.format", &args.log_format), ("log.level", &args.log_level)];
     for (key, text) in texts {
         if let Some(text) = text {
-            insert(&mut table, key, Value::String(text.clone()));
+            insert(&mut table, &flag(key), key, Value::String(text.clone()))?;
         }
     }
     let numbers = [
@@ -91,12 +119,11 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
     ];
     for (key, number) in numbers {
         if let Some(number) = number {
-            let flag = format!("--{}", key.replace(['.', '_'], "-"));
-            insert(&mut table, key, integer(&flag, number)?);
+            insert(&mut table, &flag(key), key, integer(&flag(key), number)?)?;
         }
     }
     if args.dev {
-        insert(&mut table, "dev", Value::Boolean(true));
+        put(&mut table, "dev", Value::Boolean(true));
     }
     for limit in &args.limits {
         let (name, value) = limit.split_once('=').ok_or_else(|| {
@@ -110,9 +137,15 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
                 known.join(", ")
             )));
         }
-        insert(&mut table, &format!("limits.{name}"), parse(&format!("--limit {name}"), value, Kind::Int)?);
+        let source = format!("--limit {name}");
+        insert(&mut table, &source, &format!("limits.{name}"), parse(&source, value, Kind::Int)?)?;
     }
     Ok(table)
+}
+
+/// The flag that sets a key.
+fn flag(key: &str) -> String {
+    format!("--{}", key.replace(['.', '_'], "-"))
 }
 
 /// Put everything of `upper` over `lower`.
@@ -127,8 +160,24 @@ pub(super) fn overlay(lower: &mut Table, upper: Table) {
     }
 }
 
+/// Set a key to a value that came from `source`, if that is a value that it can have.
+fn insert(table: &mut Table, source: &str, key: &str, value: Value) -> Result<(), CliError> {
+    check(key, &value).map_err(|why| CliError::Usage(format!("{source}: {why}")))?;
+    put(table, key, value);
+    Ok(())
+}
+
+/// Whether a key can have this value, as far as that can be said without looking at the others.
+fn check(key: &str, value: &Value) -> Result<(), String> {
+    let mut alone = Table::new();
+    put(&mut alone, key, value.clone());
+    let config: ServeConfig =
+        alone.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    config.check_values()
+}
+
 /// Set a key, or a section's key when it has a dot.
-fn insert(table: &mut Table, key: &str, value: Value) {
+fn put(table: &mut Table, key: &str, value: Value) {
     match key.split_once('.') {
         None => {
             table.insert(key.to_owned(), value);

@@ -36,7 +36,7 @@ fn nothing_given_is_the_defaults() {
 #[test]
 fn each_layer_wins_over_the_one_below() {
     let file = "drain_seconds = 1\nmax_waiting_calls = 1\nimage_cache_bytes = 2000000\n\
-                [limits]\nfuel = 1\ndeadline_ms = 1\nmemory_bytes = 1_000_000\n[telemetry]\nmax_age_days = 1";
+                [limits]\nfuel = 1\ndeadline_ms = 1\nmemory_bytes = 5_000_000\n[telemetry]\nmax_age_days = 1";
     let env = [
         ("PICLOUD_DRAIN_SECONDS", "2"),
         ("PICLOUD_MAX_WAITING_CALLS", "2"),
@@ -50,7 +50,7 @@ fn each_layer_wins_over_the_one_below() {
     assert_eq!(config.image_cache_bytes, 2_000_000);
     assert_eq!(
         (config.limits.fuel, config.limits.deadline_ms, config.limits.memory_bytes),
-        (3, 2, 1_000_000)
+        (3, 2, 5_000_000)
     );
     assert_eq!((config.telemetry.max_age_days, config.telemetry.max_bytes), (1, 2_000_000));
     assert_eq!(config.telemetry.max_rows_per_second, TelemetryConfig::default().max_rows_per_second);
@@ -130,23 +130,58 @@ fn dev_only_listens_on_this_machine() {
 }
 
 #[test]
-fn values_out_of_range_are_named() {
-    let fails = |line: &str, name: &str| {
+fn a_wrong_flag_is_named() {
+    let fails = |line: &str, start: &str, why: &str| {
         let error = resolve(flags(line), &[], None).unwrap_err();
-        assert!(error.contains(name), "{line}: {error}");
+        assert!(error.starts_with(start) && error.contains(why), "{line}: {error}");
     };
-    fails("--limit fuel=0", "limit fuel");
-    fails("--limit fuel=lots", "--limit fuel");
-    fails("--limit fuel", "NAME=VALUE");
-    fails("--max-concurrent-calls 0", "nonzero");
-    fails("--telemetry-max-age-days 0", "telemetry.max_age_days");
-    fails("--drain-seconds 18446744073709551615", "--drain-seconds");
-    fails("--log-format xml", "xml");
-    fails("--log-level picloud=loud", "log.level");
-    fails("--log-level inof", "log.level");
-    fails("--address example.org:80", "example.org:80");
-    let error = resolve(flags(""), &[("PICLOUD_DRAIN_SECONDS", "soon")], None).unwrap_err();
-    assert!(error.contains("PICLOUD_DRAIN_SECONDS is `soon`"), "{error}");
+    fails("--limit fuel=0", "--limit fuel: limit fuel is 0 units", "must be 1 to");
+    fails("--limit fuel=lots", "--limit fuel is `lots`", "whole number");
+    fails("--limit fuel", "--limit `fuel`", "NAME=VALUE");
+    fails("--max-concurrent-calls 0", "--max-concurrent-calls: ", "nonzero");
+    fails("--max-concurrent-calls 100001", "--max-concurrent-calls: ", "must be 1 to 100000");
+    fails("--telemetry-max-age-days 0", "--telemetry-max-age-days: telemetry.max_age_days is 0", "36500");
+    fails("--drain-seconds 18446744073709551615", "--drain-seconds is ", "more than anything");
+    fails("--log-format xml", "--log-format: ", "xml");
+    fails("--log-level picloud=loud", "--log-level: log.level `picloud=loud`", "no filter");
+    fails("--log-level inof", "--log-level: log.level `inof`", "no level");
+    fails("--address example.org:80", "--address: address `example.org:80` is not IP:PORT", "127.0.0.1:8080");
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let fails = |name: &str, value: &str, why: &str| {
+        let error = resolve(flags(""), &[(name, value)], None).unwrap_err();
+        assert!(error.starts_with(name) && error.contains(why), "{name}={value}: {error}");
+    };
+    fails("PICLOUD_DRAIN_SECONDS", "soon", "is `soon`, but must be a whole number");
+    fails("PICLOUD_DRAIN_SECONDS", "3601", ": drain_seconds is 3601, but must be 0 to 3600");
+    fails("PICLOUD_ADDRESS", "foo", ": address `foo` is not IP:PORT");
+    fails("PICLOUD_LOG_FORMAT", "x", ": unknown variant `x`");
+    fails("PICLOUD_LIMITS_MEMORY_BYTES", "1", ": limit memory_bytes is 1 bytes");
+    fails("PICLOUD_DEV", "perhaps", "must be true or false");
+}
+
+#[test]
+fn a_wrong_line_of_the_file_is_named() {
+    let fails = |file: &str, why: &str| {
+        let error = resolve(flags(""), &[], Some(file)).unwrap_err();
+        assert!(error.contains(why), "{file}: {error}");
+    };
+    fails("dev = true\n\ndrain_seconds = 4000", ": line 3: drain_seconds is 4000, but must be 0 to 3600");
+    fails("[telemetry]\n# no\nmax_bytes = 1", ": line 3: telemetry.max_bytes is 1, but must be ");
+    fails("limits.memory_bytes = 64_000_000\nlimits.fuel = 0", ": line 2: limit fuel is 0 units");
+    fails("# the log\nlog = { level = \"inof\" }", ": line 2: log.level `inof`");
+    fails("data_dir = \"\"", ": line 1: data_dir is empty");
+    fails("\naddress = \"pi\"", "line 2");
+}
+
+#[test]
+fn two_settings_that_do_not_go_together_are_both_named() {
+    let error = resolve(flags("--body-memory-bytes 1000"), &[], None).unwrap_err();
+    assert!(error.contains("body_memory_bytes") && error.contains("limits.request_body_bytes"), "{error}");
+    let fits = flags("--body-memory-bytes 1000 --limit request-body-bytes=1000");
+    assert_eq!(resolve(fits, &[], None).unwrap().body_memory_bytes, Some(1000));
 }
 
 #[test]

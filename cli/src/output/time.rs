@@ -1,4 +1,4 @@
-//! Times: how they are shown, and how `--since` is understood.
+//! Times: how they are shown, and how `--since` and `--until` are understood.
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
@@ -32,7 +32,7 @@ pub fn timestamp(value: &Value) -> Option<Timestamp> {
     }
 }
 
-/// The moment that `--since` means: how long before `now`, or a time of its own.
+/// The moment that `--since` or `--until` means: how long before `now`, or a time of its own.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The commands that show what a server has: scripts, versions, executions, logs, keys.
+//! The commands that show what a server has: scripts, versions, executions, keys.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -117,6 +117,34 @@ async fn executions_are_listed_and_shown() {
     let ran = picloud(&server.url, &["executions", "hello", "--status", "5xx"]).await.expect(Exit::Ok);
     assert!(ran.out.contains("69 026  1.2 MiB  1.30 ms  0192-1     script-error\n"), "{}", ran.out);
     assert_eq!(server.lines()[0], "GET /api/v1/apps/default/executions?script=hello&status=5xx&limit=50");
+    let words = [
+        "executions",
+        "--fault",
+        "limit",
+        "--code",
+        "fuel-exhausted",
+        "--version",
+        "3",
+        "--trigger",
+        "event",
+        "--root",
+        "0192-1",
+        "--since",
+        "2026-01-31T12:00:00Z",
+        "--until",
+        "2026-02-01T12:00:00+01:00",
+        "--order",
+        "asc",
+    ];
+    picloud(&server.url, &words).await.expect(Exit::Ok);
+    assert_eq!(
+        server.lines()[1],
+        "GET /api/v1/apps/default/executions?version=3&fault=limit&code=fuel-exhausted&trigger=event&root=0192-1\
+         &from=2026-01-31T12%3A00%3A00Z&to=2026-02-01T11%3A00%3A00Z&order=asc&limit=50"
+    );
+    for wrong in [["--fault", "mine"], ["--trigger", "cron"], ["--until", "noon"], ["--version", "0"]] {
+        picloud(&server.url, &[&["executions"], &wrong[..]].concat()).await.expect(Exit::Usage);
+    }
     let ran = picloud(&server.url, &["executions", "show", "0192-1"]).await.expect(Exit::Ok);
     for part in [
         "fuel        69 026\n",
@@ -129,62 +157,6 @@ async fn executions_are_listed_and_shown() {
     }
     let ran = picloud(&server.url, &["executions", "show", "none"]).await.expect(Exit::Failed);
     assert!(ran.err.contains("error[execution-not-found]: It never happened."), "{}", ran.err);
-}
-
-#[tokio::test]
-async fn logs_can_be_followed_until_the_server_refuses() {
-    let asked = AtomicUsize::new(0);
-    let line = |message: &str| json!({ "at": "2026-01-31T12:00:00Z", "level": "info", "script": "hello", "message": message });
-    let server = FakeServer::start(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
-        0 => answer(200, &json!({ "items": [line("one")], "next_after": "7-0" })),
-        1 => answer(200, &json!({ "items": [line("two\u{1b}[2J")], "next_after": "8-0" })),
-        2 => problem(503, "shutting-down", json!({ "title": "The server is shutting down." })),
-        3 => answer(200, &json!({ "items": [line("three")], "next_after": "9-0" })),
-        _ => problem(401, "unauthorized", json!({ "title": "A token is needed." })),
-    })
-    .await;
-    let words = ["logs", "hello", "-f", "--level", "info", "-n", "5000", "-o", "json", "--timeout", "10"];
-    let ran = picloud(&server.url, &words).await.expect(Exit::Unreachable);
-    let said: Vec<serde_json::Value> =
-        ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(
-        said[0]["note"].as_str().unwrap().starts_with("The server is shutting down. - trying again"),
-        "{}",
-        ran.err
-    );
-    assert_eq!(said[1]["note"], "the server is back");
-    assert_eq!(said[2]["error"]["code"], "unauthorized");
-    let messages: Vec<String> = ran
-        .out
-        .lines()
-        .map(|line| {
-            serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].as_str().unwrap().to_owned()
-        })
-        .collect();
-    assert_eq!(messages, ["one", "two\u{1b}[2J", "three"]);
-    assert!(!ran.out.contains('\u{1b}'));
-    let path = "GET /api/v1/apps/default/logs?script=hello&level=info";
-    assert_eq!(
-        server.lines()[..4],
-        [
-            format!("{path}&limit=1000"),
-            format!("{path}&after=7-0&limit=1000&wait_ms=5000"),
-            format!("{path}&after=8-0&limit=1000&wait_ms=5000"),
-            format!("{path}&after=8-0&limit=1000&wait_ms=5000"),
-        ]
-    );
-}
-
-#[tokio::test]
-async fn old_lines_are_left_out() {
-    let server = FakeServer::start(|_| {
-        let line = |at: &str| json!({ "at": at, "level": "warn", "script": "s", "message": "said" });
-        answer(200, &json!({ "items": [line("2001-01-01T00:00:00Z"), line("2101-01-01T00:00:00Z")], "next_after": "1-0" }))
-    })
-    .await;
-    let ran = picloud(&server.url, &["logs", "--since", "1h"]).await.expect(Exit::Ok);
-    assert_eq!(ran.out.lines().count(), 1);
-    assert!(ran.out.ends_with("WARN   s  said\n"), "{}", ran.out);
 }
 
 #[tokio::test]

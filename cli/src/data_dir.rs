@@ -1,13 +1,23 @@
-//! The data directory: made for its owner only, and used by one server at a time.
+//! The data directory: made for its owner only, and used by one process at a time. It holds values, and hashes of tokens.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsExt as _};
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
+use rustix::fs::Mode;
+
+/// The database that nothing works without.
+pub(crate) const DATABASE: &str = "picloud.db";
+
+/// Whatever this process makes from now on is for its owner only. A data directory that was there before may be open to
+/// others, and SQLite makes its files as the mask allows.
+pub(crate) fn keep_new_files_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
 
 /// An open data directory. Dropping it lets the next server in.
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     /// Everything below is resolved through this, but for SQLite, which knows only paths.
     dir: Dir,
     absolute: PathBuf,
@@ -17,7 +27,7 @@ pub(super) struct DataDir {
 
 impl DataDir {
     /// Open the directory, making it if it is not there.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let open = || {
             let absolute = std::path::absolute(path)?;
             if !absolute.exists() {
@@ -31,6 +41,9 @@ impl DataDir {
         };
         let (dir, absolute, lock) =
             open().with_context(|| format!("cannot use the data directory {}", path.display()))?;
+        for open in open_to_others(&dir) {
+            tracing::warn!(data_dir = %absolute.display(), "{open}");
+        }
         match lock.try_lock() {
             Ok(()) => Ok(Self { dir, absolute, _lock: lock }),
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -43,12 +56,12 @@ impl DataDir {
     }
 
     /// The path of a file in it.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.absolute.join(name)
     }
 
     /// The folder for what can be made again.
-    pub(super) fn cache(&self) -> Result<Dir> {
+    pub(crate) fn cache(&self) -> Result<Dir> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         self.dir
@@ -58,8 +71,30 @@ impl DataDir {
     }
 }
 
+/// What others than the owner can do here that they should not. It may be meant so, hence nothing is changed.
+fn open_to_others(dir: &Dir) -> Vec<String> {
+    // The owner will be told by what fails next.
+    let mode = |metadata: std::io::Result<cap_std::fs::Metadata>| metadata.map_or(0, |found| found.mode());
+    let folder = mode(dir.dir_metadata());
+    let mut open = Vec::new();
+    if folder & 0o022 != 0 {
+        open.push(
+            "others can write to the data directory, and so run code as the server: chmod it to 700"
+                .to_owned(),
+        );
+    }
+    if folder & 0o011 != 0 {
+        let readable =
+            [DATABASE, "telemetry.db"].into_iter().filter(|name| mode(dir.metadata(name)) & 0o044 != 0);
+        open.extend(readable.map(|name| format!("others can read {name}: chmod the data directory to 700")));
+    }
+    open
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -78,5 +113,23 @@ mod tests {
         let temporary = tempfile::NamedTempFile::new().unwrap();
         let error = DataDir::open(temporary.path()).map(drop).unwrap_err();
         assert!(error.to_string().starts_with("cannot use the data directory"), "{error}");
+    }
+
+    #[test]
+    fn what_is_open_to_others_is_told() {
+        let temporary = tempfile::tempdir().unwrap();
+        let chmod = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let told = |folder: u32, database: u32| {
+            std::fs::write(temporary.path().join(DATABASE), "").unwrap();
+            chmod(&temporary.path().join(DATABASE), database);
+            chmod(temporary.path(), folder);
+            open_to_others(&Dir::open_ambient_dir(temporary.path(), ambient_authority()).unwrap())
+        };
+        assert!(told(0o700, 0o644).is_empty());
+        assert!(told(0o755, 0o600).is_empty());
+        assert!(told(0o755, 0o644)[0].contains("can read picloud.db"));
+        assert!(told(0o775, 0o600)[0].contains("can write to the data directory"));
     }
 }
