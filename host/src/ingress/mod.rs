@@ -76,12 +76,6 @@ impl Ingress {
         connection: Arc<Activity>,
     ) -> Result<Response, Problem> {
         let target = request::target(&self.active.current(), request.uri().path())?;
-        if self.answers.is_full() {
-            let detail = "answers that their clients do not take fill the memory there is for them";
-            return Err(Problem::new(Code::Saturated)
-                .detail(detail)
-                .retry_after(self.gate.refuse().retry_after_secs));
-        }
         let (head, body) = request.into_parts();
         let held = self.bodies.read(body, target.limits.request_body_bytes).await.map_err(|problem| {
             match problem.code() {
@@ -96,6 +90,13 @@ impl Ingress {
         let response = ToTheEnd::new(request.execution_id, async move {
             let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
             let admission = self.gate.admit().await.map_err(saturated)?;
+            // Not before the wait: who waits beside a thousand others would not count what they will answer.
+            if self.answers.is_full() {
+                let detail = "answers that their clients do not take fill the memory there is for them";
+                return Err(Problem::new(Code::Saturated)
+                    .detail(detail)
+                    .retry_after(self.gate.refuse().retry_after_secs));
+            }
             let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
             let request = Arc::new(request);
             let mut outcome = self.executor.execute(request.clone()).await;
