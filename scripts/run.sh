@@ -27,7 +27,7 @@ done
 echo
 echo "Try:"
 for file in examples/*.rhai; do
-    echo "    curl -i $PICLOUD_SERVER/default/$(basename "$file" .rhai)"
+    printf "    curl -i %-48s # more in %s\n" "$PICLOUD_SERVER/default/$(basename "$file" .rhai)" "$file"
 done
 echo
 echo "Upload your own:"
