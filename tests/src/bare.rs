@@ -1,14 +1,17 @@
-//! An executor without a server around it, for calls that nothing makes over HTTP.
+//! An executor without a server around it, for calls that nothing makes over HTTP, and for tests that need to know its
+//! slots.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
-use picloud_host::call::{AppId, ExecRequest, Outcome, Payload, ScriptRef, SourceHash, VersionId};
+use picloud_host::call::{AppId, ExecRequest, Failure, Outcome, Payload, ScriptRef, SourceHash, VersionId};
 use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::limits::Limits;
+use picloud_host::loader::{LoadReport, Loader as _};
 use picloud_host::memory::{MemoryKv, MemoryScripts};
 use picloud_host::ports::SystemClock;
 use tempfile::TempDir;
@@ -20,53 +23,85 @@ use crate::aot;
 pub struct BareExecutor {
     executor: Executor,
     scripts: Arc<MemoryScripts>,
+    /// Versions that there are.
+    versions: AtomicI64,
     _data: TempDir,
 }
 
 impl BareExecutor {
-    /// Make one.
+    /// Make one for this machine.
     pub async fn start() -> Self {
+        Self::with_budget(|_| ()).await
+    }
+
+    /// Make one for a machine that differs from this one.
+    pub async fn with_budget(change: impl FnOnce(&mut Budget)) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory can be made");
         let scripts = Arc::new(MemoryScripts::default());
+        let mut budget = Budget::probe(Limits::default().memory_bytes);
+        change(&mut budget);
         let executor = aot::with_cache(data.path(), async {
             let cache = Dir::open_ambient_dir(data.path().join("cache"), ambient_authority());
             Executor::new(ExecutorConfig {
-                budget: Budget::probe(Limits::default().memory_bytes),
+                budget,
                 aot: AotCache::in_dir(cache.expect("the cache is there")),
-                image_cache_bytes: 16 << 20,
+                image_cache_bytes: 64 << 20,
                 scripts: scripts.clone(),
                 kv: Arc::new(MemoryKv::new()),
                 clock: Arc::new(SystemClock),
             })
         });
         let executor = executor.await.expect("an executor starts");
-        Self { executor, scripts, _data: data }
+        Self { executor, scripts, versions: AtomicI64::default(), _data: data }
     }
 
-    /// Run one call of a script that needs not have been loaded.
-    pub async fn call(&self, source: &str, trigger_depth: u32, payload: Payload) -> Outcome {
+    /// Load a source, as an upload does.
+    ///
+    /// # Errors
+    ///
+    /// It does not load.
+    pub async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
+        self.executor.load(source, limits).await
+    }
+
+    /// A script of an app. Nothing is loaded before it is called.
+    pub fn script(&self, app: i64, source: &str) -> Arc<ScriptRef> {
+        let version_id = VersionId(self.versions.fetch_add(1, Ordering::Relaxed));
+        self.scripts.insert(version_id, source);
+        Arc::new(ScriptRef {
+            app_id: AppId(app),
+            app: "app".into(),
+            script: "script".into(),
+            version_id,
+            version: 1,
+            source_hash: SourceHash::of(source),
+        })
+    }
+
+    /// Call a script.
+    pub async fn call(
+        &self,
+        script: &Arc<ScriptRef>,
+        limits: Limits,
+        trigger_depth: u32,
+        payload: Payload,
+    ) -> Outcome {
         let execution_id = Uuid::now_v7();
-        // Each source is a script of its own.
-        let source_hash = SourceHash::of(source);
-        let version = VersionId(i64::from(source_hash.0[0]) << 8 | i64::from(source_hash.0[1]));
-        self.scripts.insert(version, source);
         let request = ExecRequest {
-            script: Arc::new(ScriptRef {
-                app_id: AppId(1),
-                app: "default".into(),
-                script: "bare".into(),
-                version_id: version,
-                version: 1,
-                source_hash,
-            }),
+            script: script.clone(),
             execution_id,
             root_execution_id: execution_id,
             trigger_depth,
             principal: None,
-            limits: Limits::default(),
+            limits,
             traceparent: None,
             payload,
         };
         self.executor.execute(Arc::new(request)).await
+    }
+
+    /// Call a script of the first app once.
+    pub async fn call_source(&self, source: &str, trigger_depth: u32, payload: Payload) -> Outcome {
+        self.call(&self.script(1, source), Limits::default(), trigger_depth, payload).await
     }
 }

@@ -108,7 +108,7 @@ async fn every_example_with_events_handles_one() {
             data: r#"{"total":12}"#.to_owned(),
         };
         let source = format!("{}{ASSERTIONS}", example.source);
-        let outcome = executor.call(&source, 0, Payload::Event(event)).await;
+        let outcome = executor.call_source(&source, 0, Payload::Event(event)).await;
         wrong.extend(outcome.result.err().map(|failure| format!("{}: {failure:?}", example.at)));
         run += 1;
     }

@@ -17,7 +17,7 @@ fn event() -> Payload {
 }
 
 async fn read(executor: &BareExecutor, source: &str) -> String {
-    let outcome = executor.call(source, 0, Payload::Http(HttpCall::default())).await;
+    let outcome = executor.call_source(source, 0, Payload::Http(HttpCall::default())).await;
     String::from_utf8(outcome.result.unwrap().body.to_vec()).unwrap()
 }
 
@@ -34,7 +34,7 @@ async fn a_handler_sees_the_event_and_its_effects_are_kept() {
             kv::set("seen", [event.id, event.source, event.type, event.subject, event.time, event.data["new"].total, ctx.trigger_depth]);
             "nobody looks at this"
         }"#;
-    let outcome = executor.call(source, 3, event()).await;
+    let outcome = executor.call_source(source, 3, event()).await;
     let answer = outcome.result.unwrap();
     assert_eq!((answer.status, answer.body.len()), (204, 0));
     assert_eq!(outcome.log[0].message, "got picloud.kv.set");
@@ -48,7 +48,7 @@ async fn a_handler_sees_the_event_and_its_effects_are_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_without_functions_has_the_event_in_scope() {
     let executor = BareExecutor::start().await;
-    executor.call("kv::set(\"subject\", event.subject)", 0, event()).await.result.unwrap();
+    executor.call_source("kv::set(\"subject\", event.subject)", 0, event()).await.result.unwrap();
     assert_eq!(read(&executor, "kv::get(\"subject\")").await, "orders/7");
 }
 
@@ -56,7 +56,7 @@ async fn a_script_without_functions_has_the_event_in_scope() {
 async fn a_handler_that_fails_has_no_effect() {
     let executor = BareExecutor::start().await;
     let outcome =
-        executor.call("fn on_event(event) { kv::set(\"half\", 1); throw \"no\"; }", 0, event()).await;
+        executor.call_source("fn on_event(event) { kv::set(\"half\", 1); throw \"no\"; }", 0, event()).await;
     assert_eq!(code(outcome), Code::ScriptThrew);
     assert_eq!(read(&executor, "kv::exists(\"half\")").await, "false");
 }
@@ -64,7 +64,7 @@ async fn a_handler_that_fails_has_no_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_handles_no_events_says_so() {
     let executor = BareExecutor::start().await;
-    let outcome = executor.call("fn handle(req) { 1 }", 0, event()).await;
+    let outcome = executor.call_source("fn handle(req) { 1 }", 0, event()).await;
     assert_eq!(code(outcome), Code::HandlerMissing);
 }
 
@@ -73,7 +73,7 @@ async fn a_chain_of_events_ends() {
     let executor = BareExecutor::start().await;
     let most = u32::try_from(Limits::default().trigger_depth).unwrap();
     let source = "fn on_event(event) { kv::set(\"depth\", ctx.trigger_depth) }";
-    assert!(executor.call(source, most, event()).await.result.is_ok());
-    assert_eq!(code(executor.call(source, most + 1, event()).await), Code::DepthExceeded);
+    assert!(executor.call_source(source, most, event()).await.result.is_ok());
+    assert_eq!(code(executor.call_source(source, most + 1, event()).await), Code::DepthExceeded);
     assert_eq!(read(&executor, "kv::get(\"depth\")").await, most.to_string());
 }

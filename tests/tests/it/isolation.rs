@@ -7,7 +7,6 @@
 mod slot;
 
 use picloud_host::limits::Limits;
-use picloud_host::loader::Loader as _;
 use slot::{FUEL, Slot};
 
 /// Fills 20 MiB with a marker, in many pieces and in one, grows tables of variables, and leaves closures behind.
@@ -137,13 +136,13 @@ async fn a_load_finds_memory_that_was_never_written() {
     let dirty = slot.script(1, DIRTY);
     for (name, (then, ends)) in ["B", "C", "D", "E", "F", "G"].iter().zip(ENDS) {
         assert_eq!(slot.call(&dirty, then).await.answer, *ends);
-        let report = slot.executor.load(&source(name), &limits).await.unwrap();
-        let fresh = Slot::new().await.executor.load(&source(name), &limits).await.unwrap();
+        let report = slot.0.load(&source(name), &limits).await.unwrap();
+        let fresh = Slot::new().await.0.load(&source(name), &limits).await.unwrap();
         assert_eq!(report, fresh, "after {then}");
     }
     // A load that fails is a call like any other.
     let filling = "let a = []; for i in 0..50 { a.push(blob(1000000, 0xa5)); } throw 1; fn handle(req) { 1 }";
-    assert!(slot.executor.load(filling, &limits).await.is_err());
+    assert!(slot.0.load(filling, &limits).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
