@@ -11,13 +11,14 @@ pub mod scripts;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::args::{ClientCommand, Global};
 use crate::client::{Api, ClientSettings};
 use crate::env::Env;
 use crate::exit::CliError;
-use crate::output::Terminal;
+use crate::output::{Terminal, time};
 
 /// Run a command.
 ///
@@ -43,6 +44,12 @@ pub async fn execute(
         ClientCommand::Rollback(args) => scripts::rollback(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Kv(args) => kv::run(&args, &api(&args.app)?, terminal).await,
     }
+}
+
+/// The moment that a flag such as `--since` means.
+fn moment(flag: &str, text: Option<&str>) -> Result<Option<Timestamp>, CliError> {
+    let at = text.map(|text| time::since(text, Timestamp::now())).transpose();
+    at.map_err(|why| CliError::Usage(format!("{flag}: {why}")))
 }
 
 /// A member of a document as text; empty when it is not there.

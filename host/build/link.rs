@@ -3,8 +3,8 @@
 //! wit-component has to give imported functions a memory and an allocator that exist only once the main module does, which
 //! imports those functions. So it puts a module of stubs before it (the shim) and another one behind it that fills them
 //! in (the fix-up). Here the memory is there first: it is the image's. What remains is the allocator, and for that one
-//! module with one function is enough, which calls what the main module puts into its table. Each instance less is more
-//! than a microsecond less for every call.
+//! module with one function is enough, which calls what the main module puts into its table. Each instance less is about
+//! a microsecond less for every call.
 //!
 //! Core instances afterwards: the image (imported as a core module), the allocator, the main module.
 

@@ -73,6 +73,7 @@ limits! {
     log_lines: "lines", 1, 256, 10_000;
     /// Bytes of log of one execution. What is over is dropped and counted.
     log_bytes: "bytes", 1, 64 << 10, 4 << 20;
+    // The guest hands over no more of a key than the maximum and a little: guest/src/sdk/kv.rs.
     /// Length of a KV key in UTF-8. Beyond it: `kv-key-invalid`.
     kv_key_bytes: "bytes", 1, 512, 4096;
     /// Length of a KV value: JSON text or blob. Beyond it: `kv-value-too-large`.

@@ -1,11 +1,10 @@
 //! `picloud executions`: which calls there were, what they cost, and why they failed.
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::logs::line;
 use super::scripts::print;
-use super::{number, text};
+use super::{moment, number, text};
 use crate::args::{ExecutionsArgs, ExecutionsCommand};
 use crate::client::Api;
 use crate::exit::CliError;
@@ -35,8 +34,8 @@ async fn list(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Resu
         ("code", args.code.clone()),
         ("trigger", args.trigger.clone()),
         ("root", args.root.clone()),
-        ("from", moment("--since", args.since.as_deref())?),
-        ("to", moment("--until", args.until.as_deref())?),
+        ("from", moment("--since", args.since.as_deref())?.map(time::rfc3339)),
+        ("to", moment("--until", args.until.as_deref())?.map(time::rfc3339)),
         // What the server does anyway need not be said.
         ("order", Some(args.order.clone()).filter(|order| order != "desc")),
     ];
@@ -69,12 +68,6 @@ async fn list(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Resu
         ]);
     }
     print(&table, items.is_empty(), "there are no such executions", terminal)
-}
-
-/// A time as the API takes it.
-fn moment(flag: &str, text: Option<&str>) -> Result<Option<String>, CliError> {
-    let at = text.map(|text| time::since(text, Timestamp::now())).transpose();
-    Ok(at.map_err(|why| CliError::Usage(format!("{flag}: {why}")))?.map(time::rfc3339))
 }
 
 async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {

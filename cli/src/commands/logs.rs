@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
-use jiff::Timestamp;
 use serde_json::Value;
 
-use super::text;
+use super::{moment, text};
 use crate::args::{LogsArgs, MAX_LOG_LINES};
 use crate::client::Api;
 use crate::client::api::{page_of, query};
@@ -73,9 +72,7 @@ async fn show_newest(
     api: &Api,
     terminal: &mut Terminal,
 ) -> Result<Option<String>, CliError> {
-    let since = args.since.as_deref().map(|text| time::since(text, Timestamp::now())).transpose();
-    let since = since.map_err(|why| CliError::Usage(format!("--since: {why}")))?;
-    let Some(since) = since else {
+    let Some(since) = moment("--since", args.since.as_deref())? else {
         let limit = args.limit.unwrap_or(DEFAULT_LINES).to_string();
         let (items, cursor) = fetch(args, api, &[("limit", Some(limit))]).await?;
         print(items.iter(), terminal)?;

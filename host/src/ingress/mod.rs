@@ -93,9 +93,7 @@ impl Ingress {
             // Not before the wait: who waits beside a thousand others would not count what they will answer.
             if self.answers.is_full() {
                 let detail = "answers that their clients do not take fill the memory there is for them";
-                return Err(Problem::new(Code::Saturated)
-                    .detail(detail)
-                    .retry_after(self.gate.refuse().retry_after_secs));
+                return Err(saturated(self.gate.refuse()).detail(detail));
             }
             let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
             let request = Arc::new(request);
