@@ -7,6 +7,8 @@ wasmtime::component::bindgen!({
     path: "wit",
     imports: {
         "picloud:sdk/kv": async | trappable,
+        "picloud:sdk/triggers.cancel": async | trappable,
+        "picloud:sdk/triggers.list": async | trappable,
         default: trappable,
     },
     exports: { default: async },

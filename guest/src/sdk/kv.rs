@@ -1,28 +1,15 @@
 //! The module `kv`: keys and values of the app, in the transaction of the call.
 
 use picloud_sdk_wit::picloud::sdk::kv::{self, Error, Page, Value};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, Module, NativeCallContext};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, Module};
 
 use crate::modules::json;
-use crate::sdk::error;
+use crate::sdk::{add, error};
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// How many entries `kv::list` gives when the script does not say.
 const DEFAULT_LIMIT: i64 = 100;
-
-/// Add a function to the module. Its errors get the position of the call, which the interpreter leaves out for
-/// functions of modules.
-macro_rules! add {
-    ($module:expr, $name:literal, |$($arg:ident: $ty:ty),*| $body:expr) => {
-        $module.set_native_fn($name, |context: NativeCallContext<'_>, $($arg: $ty),*| {
-            $body.map_err(|mut error: Box<EvalAltResult>| {
-                error.set_position(context.call_position());
-                error
-            })
-        });
-    };
-}
 
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {

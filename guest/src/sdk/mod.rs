@@ -5,6 +5,7 @@ pub(crate) mod event;
 mod kv;
 mod log;
 pub(crate) mod request;
+mod triggers;
 
 use rhai::{Engine, EvalAltResult, Position};
 
@@ -16,6 +17,7 @@ pub(crate) fn register(engine: &mut Engine) {
     kv::register(engine);
     log::register(engine);
     request::register(engine);
+    triggers::register(engine);
 }
 
 /// An error that the script can catch, and that is the script's own if it does not. The position is filled in by the
@@ -23,3 +25,17 @@ pub(crate) fn register(engine: &mut Engine) {
 pub(crate) fn error(message: impl Into<String>) -> Box<EvalAltResult> {
     modules::error(message.into(), Position::NONE)
 }
+
+/// Add a function to a module. Its errors get the position of the call, which the interpreter leaves out for functions of
+/// modules.
+macro_rules! add {
+    ($module:expr, $name:literal, |$($arg:ident: $ty:ty),*| $body:expr) => {
+        $module.set_native_fn($name, |context: rhai::NativeCallContext<'_>, $($arg: $ty),*| {
+            $body.map_err(|mut error: Box<rhai::EvalAltResult>| {
+                error.set_position(context.call_position());
+                error
+            })
+        });
+    };
+}
+pub(crate) use add;
