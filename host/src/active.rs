@@ -5,15 +5,71 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use uuid::Uuid;
 
-use crate::call::{AppId, ScriptRef};
+use crate::call::{AppId, EventCall, ScriptRef};
+use crate::event::{Cause, Lane, NewEvent};
 use crate::limits::Limits;
+use crate::trigger::{AppTriggers, DEFAULT_ATTEMPTS};
 
 /// Every app with its active scripts, at one moment.
 #[derive(Debug, Default)]
 pub struct ActiveSet {
     /// By name.
     pub apps: HashMap<Arc<str>, ActiveApp>,
+    /// The triggers of the apps that have any.
+    pub triggers: HashMap<AppId, AppTriggers>,
+}
+
+impl ActiveSet {
+    /// An event for a queue of an app, or for a script if there is no queue of this name; none if there is neither.
+    #[must_use]
+    pub fn event_for(
+        &self,
+        app: AppId,
+        target: &str,
+        call: EventCall,
+        cause: Cause,
+        now_ms: u64,
+    ) -> Option<NewEvent> {
+        let queue = self.triggers.get(&app).and_then(|triggers| triggers.queues.get_key_value(target));
+        let Some((name, queue)) = queue else {
+            return self.event_for_script(app, target, call, cause, now_ms);
+        };
+        let call = EventCall { subject: Some(target.to_owned()), ..call };
+        Some(queue.target.event(app, Lane::Queue(name.clone()), call, cause, now_ms))
+    }
+
+    /// An event for a script of an app; none if there is none of this name.
+    #[must_use]
+    pub fn event_for_script(
+        &self,
+        app: AppId,
+        script: &str,
+        call: EventCall,
+        cause: Cause,
+        now_ms: u64,
+    ) -> Option<NewEvent> {
+        let (name, _) = self.app(app)?.scripts.get_key_value(script)?;
+        Some(NewEvent {
+            id: Uuid::now_v7(),
+            app,
+            trigger: None,
+            lane: Lane::Script(name.clone()),
+            script: name.clone(),
+            call,
+            due_ms: now_ms,
+            max_attempts: DEFAULT_ATTEMPTS,
+            dedupe_key: None,
+            cause,
+        })
+    }
+
+    /// An app by its identity.
+    #[must_use]
+    pub fn app(&self, id: AppId) -> Option<&ActiveApp> {
+        self.apps.values().find(|app| app.id == id)
+    }
 }
 
 /// An app in the active set.

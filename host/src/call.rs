@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::event::{Cause, EventKind};
 use crate::limits::Limits;
 use crate::problem::Code;
 
@@ -71,8 +72,13 @@ pub struct ExecRequest {
     pub execution_id: Uuid,
     /// UUIDv7 of the execution at the root of the chain of triggers; this one for a direct call.
     pub root_execution_id: Uuid,
+    /// The execution that made the event; none for a direct call and for events from outside.
+    pub parent_execution_id: Option<Uuid>,
     /// 0 for a direct call, one more for each trigger hop.
     pub trigger_depth: u32,
+    /// The stored event that this call handles: it is done when the effects of the call are committed, in the same
+    /// transaction.
+    pub completes: Option<Uuid>,
     /// Who called, when that is known.
     pub principal: Option<Principal>,
     /// The limits that apply.
@@ -81,6 +87,14 @@ pub struct ExecRequest {
     pub traceparent: Option<String>,
     /// What the call is for.
     pub payload: Payload,
+}
+
+impl ExecRequest {
+    /// Where whatever this call causes comes from.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        Cause { root: self.root_execution_id, parent: Some(self.execution_id), depth: self.trigger_depth }
+    }
 }
 
 /// What a call is for.
@@ -99,7 +113,7 @@ impl Payload {
     pub fn trigger(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",
-            Self::Event(_) => "event",
+            Self::Event(event) => event.trigger.as_str(),
         }
     }
 }
@@ -129,7 +143,7 @@ pub struct HttpCall {
 }
 
 /// An event, in the words of CloudEvents 1.0.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCall {
     /// Unique among the events of its source.
     pub id: String,
@@ -144,6 +158,9 @@ pub struct EventCall {
     pub time_ms: u64,
     /// JSON text.
     pub data: String,
+    /// What made it.
+    #[serde(default)]
+    pub trigger: EventKind,
 }
 
 /// Whose fault a failure is.
@@ -223,6 +240,8 @@ pub struct Outcome {
     pub log: Vec<LogLine>,
     /// Log lines that were over the limit and are lost.
     pub log_dropped: u32,
+    /// Whether the failure would come again just so: the call used nothing but its event, which stays the same.
+    pub repeats: bool,
 }
 
 /// What a call cost.

@@ -13,13 +13,17 @@ use crate::aot::AotCache;
 use crate::budget::Budget;
 use crate::call::{Answer, Cost, ExecRequest, Failure, Fault, Outcome, Payload, ScriptRef, SourceHash};
 use crate::engine::GuestEngine;
+use crate::event::EventOp;
 pub use crate::image::ImageStats;
 use crate::image::{Image, ImageCache};
 use crate::limits::Limits;
 use crate::loader::{LoadReport, Loader};
-use crate::ports::{Clock, CommitError, Kv, Scripts};
+use crate::ports::{CommitError, Scripts, Transaction};
 use crate::problem::Code;
 use crate::sandbox::{CallState, Run, Sandbox, fault};
+pub use crate::services::Services;
+use crate::services::kv::KvSession;
+use crate::services::triggers::TriggersSession;
 
 /// How often a conflict makes a call run again before it fails.
 const MAX_RERUNS: u32 = 24;
@@ -37,10 +41,8 @@ pub struct ExecutorConfig {
     pub image_cache_bytes: usize,
     /// Sources of cold scripts.
     pub scripts: Arc<dyn Scripts>,
-    /// Keys and values.
-    pub kv: Arc<dyn Kv>,
-    /// The time of day that scripts see.
-    pub clock: Arc<dyn Clock>,
+    /// What calls work with.
+    pub services: Services,
 }
 
 /// Runs calls. Cheap to share.
@@ -48,8 +50,7 @@ pub struct Executor {
     sandbox: Sandbox,
     images: ImageCache,
     scripts: Arc<dyn Scripts>,
-    kv: Arc<dyn Kv>,
-    clock: Arc<dyn Clock>,
+    services: Services,
     /// One permit for each sandbox that is kept for uploads. A call loads its cold script in its own, and does not wait
     /// for uploads.
     loads: Semaphore,
@@ -67,8 +68,7 @@ impl Executor {
             sandbox: Sandbox::new(guest, usize::try_from(config.budget.cpus)?)?,
             images: ImageCache::new(config.image_cache_bytes),
             scripts: config.scripts,
-            kv: config.kv,
-            clock: config.clock,
+            services: config.services,
             loads: Semaphore::new(config.budget.load_slots()),
         })
     }
@@ -86,7 +86,7 @@ impl Executor {
     async fn attempts(&self, request: &Arc<ExecRequest>, deadline: Instant) -> Outcome {
         let mut cost = Cost::default();
         if u64::from(request.trigger_depth) > request.limits.trigger_depth {
-            return failed(cost, too_deep(request));
+            return Outcome { repeats: true, ..failed(cost, too_deep(request)) };
         }
         // Whoever else builds the image may take longer than this call has.
         let image = self.image(&request.script, &request.limits, deadline);
@@ -102,10 +102,12 @@ impl Executor {
             cost.fuel = fuel;
             cost.memory_bytes = state.memory.peak;
             let (log, log_dropped) = (state.log.lines, state.log.dropped);
+            let repeats = !(state.outside || state.kv.is_used() || state.triggers.is_used());
             let result = result.and_then(|response| answer::check(response, &request.limits));
 
             let commit = Instant::now();
-            let committed = self.commit(state.kv.into_transaction(), &result).await;
+            let transaction = self.transaction(request, state.kv, state.triggers);
+            let committed = self.commit(transaction, &result).await;
             if result.is_ok() {
                 cost.commit_us += u64::try_from(commit.elapsed().as_micros()).unwrap_or(u64::MAX);
             }
@@ -118,15 +120,35 @@ impl Executor {
                 }
                 Err(error) => Err(commit_failed(&error)),
             };
-            return Outcome { result, cost, log, log_dropped };
+            let repeats = repeats && result.as_ref().is_err_and(repeatable);
+            return Outcome { result, cost, log, log_dropped, repeats };
         }
+    }
+
+    /// Everything that the call has read and wants to change; none if that is nothing.
+    fn transaction(
+        &self,
+        request: &ExecRequest,
+        kv: KvSession,
+        triggers: TriggersSession,
+    ) -> Option<Transaction> {
+        let cause = request.cause();
+        let mut events = triggers.into_ops();
+        events.extend(request.completes.map(|id| EventOp::Complete { id }));
+        let transaction = kv.into_transaction(cause);
+        if transaction.is_none() && events.is_empty() {
+            return None;
+        }
+        let app = request.script.app_id;
+        let nothing = || Transaction::new(app, self.services.kv.begin(), cause);
+        Some(Transaction { events, ..transaction.unwrap_or_else(nothing) })
     }
 
     /// Commit the effects of a call that succeeded. A call that the script ended with an error has none, but what it read
     /// is checked: the error may say it, and it may not be durable yet, or never have been there at the same time.
     async fn commit(
         &self,
-        transaction: Option<crate::ports::Transaction>,
+        transaction: Option<Transaction>,
         result: &Result<Answer, Failure>,
     ) -> Result<(), CommitError> {
         let Some(mut transaction) = transaction else { return Ok(()) };
@@ -135,8 +157,9 @@ impl Executor {
                 return Ok(());
             }
             transaction.writes.clear();
+            transaction.events.clear();
         }
-        self.kv.commit(transaction).await.map(drop)
+        self.services.kv.commit(transaction).await.map(drop)
     }
 
     async fn image(
@@ -169,7 +192,7 @@ impl Executor {
     }
 
     fn state(&self, request: Option<Arc<ExecRequest>>, limits: Limits, deadline: Instant) -> CallState {
-        CallState::new(request, limits, deadline, self.kv.clone(), self.clock.clone())
+        CallState::new(request, limits, deadline, &self.services)
     }
 }
 
@@ -217,7 +240,7 @@ async fn back_off(reruns: u32) {
 }
 
 fn failed(cost: Cost, failure: Failure) -> Outcome {
-    Outcome { result: Err(failure), cost, log: Vec::new(), log_dropped: 0 }
+    Outcome { result: Err(failure), cost, log: Vec::new(), log_dropped: 0, repeats: false }
 }
 
 fn too_deep(request: &ExecRequest) -> Failure {
@@ -231,8 +254,23 @@ fn too_deep(request: &ExecRequest) -> Failure {
     )
 }
 
+/// Whether a failure comes from the script and its event alone, if nothing else was used.
+fn repeatable(failure: &Failure) -> bool {
+    match failure.code {
+        Code::DeadlineExceeded => false,
+        code => code.fault() != Some(Fault::Platform),
+    }
+}
+
 fn commit_failed(error: &CommitError) -> Failure {
     match error {
+        CommitError::EventGone => {
+            Failure::new(Code::EventGone, "the event was taken away from this call; nothing was changed")
+        }
+        CommitError::TooManyEvents => Failure::new(
+            Code::TooManyEvents,
+            "triggers would make more events of the changes of this call than one call may cause; nothing was changed",
+        ),
         CommitError::Conflict => Failure::new(
             Code::KvConflict,
             "other calls kept changing the keys that this call read; nothing was changed, and trying again may help",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// How many calls the gate lets through and lets wait.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,10 @@ pub struct Gate {
     refused: AtomicU64,
     /// Moving average of how long a call holds its permit, in microseconds.
     service_us: AtomicU64,
+    /// Half of the places at most, for calls that nobody waits for.
+    behind: Semaphore,
+    /// Wakes those of them that let others go first.
+    freed: Notify,
 }
 
 /// A call's place; given back when dropped.
@@ -41,7 +45,10 @@ pub struct Gate {
 pub struct Admission<'a> {
     gate: &'a Gate,
     admitted: Instant,
-    _permit: OwnedSemaphorePermit,
+    /// Taken only when it is dropped.
+    permit: Option<OwnedSemaphorePermit>,
+    /// For a call that nobody waits for.
+    _behind: Option<SemaphorePermit<'a>>,
 }
 
 /// One of the waiting; counted until dropped.
@@ -64,6 +71,8 @@ impl Gate {
             waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             service_us: AtomicU64::new(1000),
+            behind: Semaphore::new(config.concurrent.div_ceil(2)),
+            freed: Notify::new(),
         }
     }
 
@@ -74,7 +83,7 @@ impl Gate {
     /// Too many are waiting already, or the wait took too long.
     pub async fn admit(&self) -> Result<Admission<'_>, Overloaded> {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            return Ok(self.admission(permit));
+            return Ok(self.admission(permit, None));
         }
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.config.waiting {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -82,8 +91,37 @@ impl Gate {
         }
         let _waiting = Waiting(&self.waiting);
         match tokio::time::timeout(self.config.patience, self.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(self.admission(permit)),
+            Ok(Ok(permit)) => Ok(self.admission(permit, None)),
             _ => Err(self.refuse()),
+        }
+    }
+
+    /// Wait for a place for a call that nobody waits for. Others go first, as long as it has not waited for longer than
+    /// they may: then it stands in line with them. Of these calls half as many run at once as of all.
+    pub async fn admit_behind(&self) -> Admission<'_> {
+        // Neither semaphore is ever closed.
+        let behind = self.behind.acquire().await.ok();
+        let yielding = async {
+            loop {
+                // Before the look: who leaves after it leaves a permit behind.
+                let freed = self.freed.notified();
+                if self.waiting.load(Ordering::Relaxed) == 0
+                    && let Ok(permit) = self.permits.clone().try_acquire_owned()
+                {
+                    return Some(permit);
+                }
+                freed.await;
+            }
+        };
+        let permit = match tokio::time::timeout(self.config.patience, yielding).await {
+            Ok(permit) => permit,
+            Err(_) => self.permits.clone().acquire_owned().await.ok(),
+        };
+        // More of them may be able to start.
+        self.freed.notify_one();
+        match permit {
+            Some(permit) => self.admission(permit, behind),
+            None => std::future::pending().await,
         }
     }
 
@@ -111,8 +149,12 @@ impl Gate {
         self.overloaded()
     }
 
-    fn admission(&self, permit: OwnedSemaphorePermit) -> Admission<'_> {
-        Admission { gate: self, admitted: Instant::now(), _permit: permit }
+    fn admission<'a>(
+        &'a self,
+        permit: OwnedSemaphorePermit,
+        behind: Option<SemaphorePermit<'a>>,
+    ) -> Admission<'a> {
+        Admission { gate: self, admitted: Instant::now(), permit: Some(permit), _behind: behind }
     }
 
     /// When to come back: everybody who is here has to be served first.
@@ -131,6 +173,9 @@ impl Drop for Admission<'_> {
         // A lost update among concurrent ones does not matter to an average.
         let old = average.load(Ordering::Relaxed);
         average.store(old - old / 16 + us / 16, Ordering::Relaxed);
+        // The place is free before anybody looks for it.
+        drop(self.permit.take());
+        self.gate.freed.notify_one();
     }
 }
 
@@ -169,6 +214,45 @@ mod tests {
             drop(first);
         });
         assert!(second.is_ok());
+    }
+
+    #[tokio::test]
+    async fn calls_that_nobody_waits_for_let_others_go_first() {
+        let gate = gate(1, 2, 10_000);
+        let order = std::sync::Mutex::new(Vec::new());
+        let first = gate.admit().await.unwrap();
+        let run = async |name, admission: Admission<'_>| {
+            order.lock().unwrap().push(name);
+            tokio::task::yield_now().await;
+            drop(admission);
+        };
+        tokio::join!(
+            async { run("behind", gate.admit_behind().await).await },
+            async { run("a", gate.admit().await.unwrap()).await },
+            async { run("b", gate.admit().await.unwrap()).await },
+            async {
+                tokio::task::yield_now().await;
+                drop(first);
+            }
+        );
+        assert_eq!(*order.lock().unwrap(), ["a", "b", "behind"]);
+    }
+
+    #[tokio::test]
+    async fn who_let_others_go_first_for_long_enough_gets_in() {
+        let gate = gate(1, 0, 20);
+        let first = gate.admit().await.unwrap();
+        let (second, ()) = tokio::join!(gate.admit_behind(), async {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            drop(first);
+        });
+        assert_eq!(gate.running(), 1);
+        drop(second);
+        // Half of the places, but one at least.
+        let one = gate.admit_behind().await;
+        let two = tokio::time::timeout(Duration::from_millis(30), gate.admit_behind()).await;
+        assert!(two.is_err());
+        drop(one);
     }
 
     #[tokio::test]

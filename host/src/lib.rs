@@ -1,15 +1,19 @@
 //! The data plane of PiCloud: it runs script versions in sandboxes and answers HTTP with them.
 //!
-//! In reading order: what a call is (`call`), what bounds it (`limits`), what can go wrong (`problem`); what the data
-//! plane needs from others (`ports`, in memory: `memory`; `sequencer` makes transactions over a plain store) and offers
-//! them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
-//! `aot`, `image`, `sandbox`, `ticker`, `turns`, `services`, `executor`); how requests get there (`gate`, `ingress`).
+//! In reading order: what a call is (`call`), what makes one without a caller (`event`, `trigger`), what bounds it
+//! (`limits`), what can go wrong (`problem`); what the data plane needs from others (`ports`, `clock`, in memory:
+//! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
+//! `aot`, `image`, `sandbox`, `ticker`, `turns`, `services`, `executor`); how requests get
+//! there (`gate`, `ingress`), and events (`dispatcher`); what is kept of either (`record`).
 
 pub mod active;
 pub mod aot;
 pub mod budget;
 pub mod call;
+mod clock;
+pub mod dispatcher;
 mod engine;
+pub mod event;
 pub mod executor;
 pub mod gate;
 pub mod guest;
@@ -22,8 +26,10 @@ pub mod loader;
 pub mod memory;
 pub mod ports;
 pub mod problem;
+mod record;
 mod sandbox;
 pub mod sequencer;
 mod services;
 mod ticker;
+pub mod trigger;
 mod turns;

@@ -83,6 +83,11 @@ limits! {
     /// Bytes of keys and values that one call may write to KV, and that it may read. Beyond it the operation fails, and
     /// the script can catch it.
     kv_call_bytes: "bytes", 1, 8 << 20, 256 << 20;
+    /// Events that one call may make, and as many that it may cancel or look for. Beyond it the function fails, and the
+    /// script can catch it.
+    events: "events", 1, 100, 10_000;
+    /// Data of one event: JSON text. Beyond it: `event-too-large`, or an error that the script can catch.
+    event_bytes: "bytes", 1, 256 << 10, 16 << 20;
     /// How many triggers may follow on one another. Beyond it: `depth-exceeded`.
     trigger_depth: "hops", 1, 16, 256;
     /// Length of a script's source in UTF-8. Beyond it: `source-too-large`.

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
+pub use crate::clock::{Clock, SystemClock};
+
 use crate::call::{AppId, Cost, Fault, LogLine, Position, ScriptRef, VersionId};
+use crate::event::{Cause, EventOp, Lane, StoredEvent};
 use crate::problem::Code;
 
 /// Storage failed in a way that is ours: nothing was done, trying again later may help. The cause is logged where it
@@ -85,13 +88,31 @@ pub struct Transaction {
     pub ranges: Vec<KeyRange>,
     /// Each key to write, in key order and without repetition; none deletes it.
     pub writes: Vec<(Arc<str>, Option<KvWrite>)>,
+    /// What happens to events, in this order.
+    pub events: Vec<EventOp>,
+    /// Who does it: what its changes trigger belongs to the same chain.
+    pub cause: Cause,
 }
 
 impl Transaction {
     /// Whether committing it would change nothing.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.is_empty() && self.events.is_empty()
+    }
+
+    /// A transaction that has read nothing and writes nothing yet.
+    #[must_use]
+    pub fn new(app: AppId, snapshot: Snapshot, cause: Cause) -> Self {
+        Self {
+            app,
+            snapshot,
+            reads: Vec::new(),
+            ranges: Vec::new(),
+            writes: Vec::new(),
+            events: Vec::new(),
+            cause,
+        }
     }
 }
 
@@ -149,6 +170,12 @@ pub enum CommitError {
     /// Something that was read has changed since: run the call again.
     #[error("the keys that were read have changed")]
     Conflict,
+    /// An event that the transaction ends is not claimed any more.
+    #[error("the event is not there any more")]
+    EventGone,
+    /// More events would follow from the writes than one transaction may cause.
+    #[error("more events follow from the changes than one transaction may cause")]
+    TooManyEvents,
     /// Storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -169,8 +196,49 @@ pub trait Kv: Send + Sync {
     /// Entries of the range in byte order of their keys, within the bounds of the page.
     async fn list(&self, app: AppId, range: &KeyRange, page: Page) -> Result<KvPage, StoreError>;
 
-    /// Check the reads and write the writes, all or nothing. Returns when they are durable, with the commit's number.
+    /// Wait until everything is durable that was committed before this call.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written.
+    async fn settle(&self) -> Result<(), StoreError>;
+
+    /// Check the reads, write the writes and change the events, all or nothing, together with the events that follow
+    /// from the writes. Returns when all of it is durable, with the commit's number.
     async fn commit(&self, transaction: Transaction) -> Result<u64, CommitError>;
+}
+
+/// How much waits in one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneDue {
+    /// Whose lane it is.
+    pub app: AppId,
+    /// The lane.
+    pub lane: Lane,
+    /// When the first of its events may run, in milliseconds since the Unix epoch.
+    pub due_ms: u64,
+}
+
+/// Stored events, as they are on the disk. Changes go through [`Kv::commit`], and an answer is good for a change only
+/// with a snapshot that was taken before the question.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Every lane in which events wait.
+    async fn lanes(&self) -> Result<Vec<LaneDue>, StoreError>;
+
+    /// The first waiting events of a lane, in the order in which they may run, also those that are not due yet.
+    async fn waiting(&self, app: AppId, lane: &Lane, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// One event; none when it is done, was removed, or is another app's.
+    async fn event(&self, app: AppId, id: Uuid) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// The first waiting events for a script, in the order in which they may run.
+    async fn waiting_for(
+        &self,
+        app: AppId,
+        script: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
 }
 
 /// The record of one execution.
@@ -180,11 +248,13 @@ pub struct ExecutionRecord {
     pub execution_id: Uuid,
     /// UUIDv7 of the root of the chain of triggers.
     pub root_execution_id: Uuid,
+    /// The execution that made the event.
+    pub parent_execution_id: Option<Uuid>,
     /// 0 for a direct call.
     pub trigger_depth: u32,
     /// What ran.
     pub script: Arc<ScriptRef>,
-    /// What made it run: `http`, `event`.
+    /// What made it run: `http`, or the kind of event.
     pub trigger: &'static str,
     /// When it was accepted, in milliseconds since the Unix epoch.
     pub started_ms: u64,
@@ -221,21 +291,4 @@ pub struct RecordedError {
 pub trait ExecutionLog: Send + Sync {
     /// Keep a record. Never waits and never fails: what cannot be kept is counted.
     fn record(&self, record: ExecutionRecord);
-}
-
-/// The time of day. A port so that tests can move it.
-pub trait Clock: Send + Sync {
-    /// Milliseconds since 1970-01-01T00:00:00Z.
-    fn now_ms(&self) -> u64;
-}
-
-/// The system's clock.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now_ms(&self) -> u64 {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
 }

@@ -79,6 +79,10 @@ codes! {
     AnswerTooLarge: "answer-too-large", INTERNAL_SERVER_ERROR, LIMIT;
     /// Too many triggers followed on one another.
     DepthExceeded: "depth-exceeded", LOOP_DETECTED, LIMIT;
+    /// The call caused more events than one call may.
+    TooManyEvents: "too-many-events", INTERNAL_SERVER_ERROR, LIMIT;
+    /// The event is not this call's any more.
+    EventGone: "event-gone", CONFLICT, PLATFORM;
     /// Other calls kept changing the keys that this call read.
     KvConflict: "kv-conflict", SERVICE_UNAVAILABLE, PLATFORM;
     /// The storage is unavailable.
@@ -119,6 +123,20 @@ codes! {
     ExecutionNotFound: "execution-not-found", NOT_FOUND, None;
     /// There is no such key.
     KeyNotFound: "key-not-found", NOT_FOUND, None;
+    /// There is no such trigger.
+    TriggerNotFound: "trigger-not-found", NOT_FOUND, None;
+    /// There is no such event.
+    EventNotFound: "event-not-found", NOT_FOUND, None;
+    /// The trigger is not understood.
+    TriggerInvalid: "trigger-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The app has as many triggers as it may.
+    TooManyTriggers: "too-many-triggers", CONFLICT, None;
+    /// The event is not understood.
+    EventInvalid: "event-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The event is larger than allowed.
+    EventTooLarge: "event-too-large", PAYLOAD_TOO_LARGE, None;
+    /// The event is running, or has another state than this needs.
+    EventBusy: "event-busy", CONFLICT, None;
     /// The name is not allowed.
     NameInvalid: "name-invalid", BAD_REQUEST, None;
     /// A parameter of the query is not understood.

@@ -29,14 +29,15 @@ use axum::response::{IntoResponse as _, Response};
 use http::Request;
 
 use crate::active::Active;
-use crate::call::{ExecRequest, Failure, Outcome, Payload};
+use crate::call::{ExecRequest, Outcome, Payload};
 use crate::executor::Executor;
 use crate::gate::{Gate, Overloaded};
 use crate::ingress::idle::Activity;
 use crate::ingress::lingering::Lingering;
 use crate::ingress::to_the_end::ToTheEnd;
-use crate::ports::{Clock, ExecutionLog, ExecutionRecord, RecordedError};
+use crate::ports::{Clock, ExecutionLog};
 use crate::problem::{Code, Problem};
+use crate::record::record;
 
 /// Everything a request for a script needs.
 pub struct Ingress {
@@ -45,7 +46,7 @@ pub struct Ingress {
     /// Runs calls.
     pub executor: Arc<Executor>,
     /// Admits calls.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     /// Memory for the bodies of requests.
     pub bodies: BodyMemory,
     /// Memory for answers that are not sent yet.
@@ -129,35 +130,4 @@ fn trace(request: &ExecRequest, outcome: &Outcome, status: u16) {
 
 fn saturated(overloaded: Overloaded) -> Problem {
     Problem::new(Code::Saturated).detail(overloaded.to_string()).retry_after(overloaded.retry_after_secs)
-}
-
-fn record(request: &ExecRequest, outcome: Outcome, status: u16, started_ms: u64) -> ExecutionRecord {
-    let (http, request_id) = match &request.payload {
-        Payload::Http(call) => {
-            (Some((call.method.clone(), call.path.clone())), Some(call.request_id.clone()))
-        }
-        Payload::Event(_) => (None, None),
-    };
-    let Outcome { result, cost, log, log_dropped } = outcome;
-    ExecutionRecord {
-        execution_id: request.execution_id,
-        root_execution_id: request.root_execution_id,
-        trigger_depth: request.trigger_depth,
-        script: request.script.clone(),
-        trigger: request.payload.trigger(),
-        started_ms,
-        status,
-        error: result.err().map(recorded),
-        cost,
-        http,
-        request_id,
-        log,
-        log_dropped,
-    }
-}
-
-/// A status under 500 that the script chose with `throw` is an answer, nobody's fault.
-fn recorded(failure: Failure) -> RecordedError {
-    let fault = failure.code.fault().filter(|_| failure.status.is_none_or(|status| status >= 500));
-    RecordedError { fault, code: failure.code, message: failure.message, position: failure.position }
 }

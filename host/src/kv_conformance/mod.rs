@@ -16,11 +16,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use async_trait::async_trait;
+use tokio::sync::{Mutex, Notify};
 
 use crate::call::AppId;
+use crate::event::Cause;
 use crate::ports::{
-    Clock, CommitError, KeyRange, Kv, KvEntry, KvPage, KvValue, KvWrite, Page, Snapshot, StoreError,
+    Clock, CommitError, Events, KeyRange, Kv, KvEntry, KvPage, KvValue, KvWrite, Page, Snapshot, StoreError,
     Transaction,
 };
 use crate::sequencer::{Expiring, Group, KvBackend, Sequencer, SequencerOptions};
@@ -63,17 +65,29 @@ pub const OTHER: AppId = AppId(2);
 
 /// A clock that tests set.
 #[derive(Default)]
-pub struct SetClock(AtomicU64);
+pub struct SetClock {
+    now_ms: AtomicU64,
+    set: Notify,
+}
 
 impl SetClock {
     pub fn set(&self, now_ms: u64) {
-        self.0.store(now_ms, Ordering::SeqCst);
+        self.now_ms.store(now_ms, Ordering::SeqCst);
+        self.set.notify_waiters();
     }
 }
 
+#[async_trait]
 impl Clock for SetClock {
     fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
+        self.now_ms.load(Ordering::SeqCst)
+    }
+
+    async fn until(&self, at_ms: u64) {
+        let set = self.set.notified();
+        if self.now_ms() < at_ms {
+            set.await;
+        }
     }
 }
 
@@ -95,6 +109,10 @@ impl<B: KvBackend> Faulty<B> {
 }
 
 impl<B: KvBackend> KvBackend for Arc<Faulty<B>> {
+    fn events(&self) -> &dyn Events {
+        self.inner.events()
+    }
+
     async fn load(&self, app: AppId, keys: &[Arc<str>]) -> Result<Vec<Option<KvEntry>>, StoreError> {
         self.inner.load(app, keys).await
     }
@@ -142,7 +160,7 @@ pub struct Tx<'a, K> {
 impl<'a, K: Kv> Tx<'a, K> {
     pub fn begin(kv: &'a K, app: AppId) -> Self {
         let snapshot = kv.begin();
-        Self { kv, transaction: Transaction { app, snapshot, reads: vec![], ranges: vec![], writes: vec![] } }
+        Self { kv, transaction: Transaction::new(app, snapshot, Cause::outside()) }
     }
 
     pub async fn get(&mut self, key: &str) -> Option<KvEntry> {
@@ -230,7 +248,7 @@ impl Dice {
 
 /// No transaction at all: the snapshot of an empty store.
 pub fn nothing(app: AppId) -> Transaction {
-    Transaction { app, snapshot: Snapshot(0), reads: vec![], ranges: vec![], writes: vec![] }
+    Transaction::new(app, Snapshot(0), Cause::outside())
 }
 
 /// What a future says when it is asked once.

@@ -1,10 +1,11 @@
-//! Keys and values in memory.
+//! Keys and values in memory, and the events that are committed with them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::AppId;
-use crate::ports::{KeyRange, KvEntry, KvPage, Page, StoreError};
+use crate::memory::MemoryEvents;
+use crate::ports::{Events, KeyRange, KvEntry, KvPage, Page, StoreError};
 use crate::sequencer::{Expiring, Filling, Group, KvBackend, Sequencer, SequencerOptions, as_strs, bounds};
 
 /// [`Kv`](crate::ports::Kv) in memory, with the same transactions as any other.
@@ -29,6 +30,7 @@ impl Default for MemoryKv {
 #[derive(Default)]
 pub struct MemoryBackend {
     apps: Mutex<BTreeMap<AppId, BTreeMap<Arc<str>, KvEntry>>>,
+    events: MemoryEvents,
 }
 
 impl MemoryBackend {
@@ -38,6 +40,10 @@ impl MemoryBackend {
 }
 
 impl KvBackend for MemoryBackend {
+    fn events(&self) -> &dyn Events {
+        &self.events
+    }
+
     async fn load(&self, app: AppId, keys: &[Arc<str>]) -> Result<Vec<Option<KvEntry>>, StoreError> {
         let apps = self.apps();
         let entries = apps.get(&app);
@@ -72,6 +78,7 @@ impl KvBackend for MemoryBackend {
                 None => drop(entries.remove(key)),
             }
         }
+        self.events.apply(&group.events);
         Ok(())
     }
 

@@ -7,9 +7,11 @@ use wasmtime::ResourceLimiter;
 
 use crate::call::ExecRequest;
 use crate::limits::Limits;
-use crate::ports::{Clock, Kv};
+use crate::ports::Clock;
+use crate::services::Services;
 use crate::services::kv::KvSession;
 use crate::services::log::LogBuffer;
+use crate::services::triggers::TriggersSession;
 
 /// The data of a store. Made for one load or one call and dropped after it.
 pub(crate) struct CallState {
@@ -22,6 +24,9 @@ pub(crate) struct CallState {
     pub(crate) mode: Mode,
     pub(crate) memory: MemoryMeter,
     pub(crate) kv: KvSession,
+    pub(crate) triggers: TriggersSession,
+    /// Whether the call has used anything that may be another the next time: keys, the time, random numbers, ids.
+    pub(crate) outside: bool,
     pub(crate) log: LogBuffer,
     /// What the guest said when it panicked.
     pub(crate) panic: Option<String>,
@@ -50,20 +55,21 @@ impl CallState {
         request: Option<Arc<ExecRequest>>,
         limits: Limits,
         deadline: Instant,
-        kv: Arc<dyn Kv>,
-        clock: Arc<dyn Clock>,
+        services: &Services,
     ) -> Self {
         let app = request.as_ref().map(|request| request.script.app_id);
         Self {
-            request,
             limits,
             deadline,
-            clock,
+            clock: services.clock.clone(),
             mode: Mode::Call,
             memory: MemoryMeter::new(limits.memory_bytes),
-            kv: KvSession::new(kv, app, limits),
+            kv: KvSession::new(services.kv.clone(), app, limits),
+            triggers: TriggersSession::new(services, request.as_deref(), limits),
+            outside: false,
             log: LogBuffer::new(&limits),
             panic: None,
+            request,
         }
     }
 }

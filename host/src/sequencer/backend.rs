@@ -5,7 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::call::AppId;
-use crate::ports::{KeyRange, KvEntry, KvPage, KvWrite, Page, StoreError};
+use crate::event::EventOp;
+use crate::ports::{Events, KeyRange, KvEntry, KvPage, KvWrite, Page, StoreError};
 
 /// A store without any concurrency control of its own. The sequencer is the only one that writes to it.
 ///
@@ -27,6 +28,9 @@ pub trait KvBackend: Send + Sync + 'static {
         page: Page,
     ) -> impl Future<Output = Result<KvPage, StoreError>> + Send;
 
+    /// The stored events.
+    fn events(&self) -> &dyn Events;
+
     /// Write a group, all or nothing, and return when it is durable.
     ///
     /// # Errors
@@ -45,6 +49,8 @@ pub struct Group {
     pub number: u64,
     /// By app and key.
     pub changes: BTreeMap<(AppId, Arc<str>), Change>,
+    /// What happens to events, in the order of the commits.
+    pub events: Vec<EventOp>,
 }
 
 /// What a group does to one key.

@@ -1,8 +1,9 @@
 //! Optimistic transactions over a plain store: commits are ordered in memory and become durable in groups.
 //!
 //! In reading order: `backend` (what a store must do), `range` (bounds and pages), `overlay` (the newest versions in
-//! memory), `log` (who wrote what since when), `state` (the order of commits), `writer` (makes groups durable),
-//! `read` (gets and lists), `reaper` (deletes what has expired), and here the port that ties them together.
+//! memory), `log` (who touched what since when), `claims` (whose an event is), `state` (the order of commits), `writer`
+//! (makes groups durable), `read` (gets and lists), `watch` (the events that follow from changes of keys), `reaper`
+//! (deletes what has expired), and here the port that ties them together.
 //!
 //! # Why it is right
 //!
@@ -19,30 +20,40 @@
 //!   all the same: the reader's snapshot is older than what was evicted, so its check looks into the log.
 
 mod backend;
+mod claims;
 mod log;
 mod overlay;
 mod range;
 mod read;
 mod reaper;
 mod state;
+mod watch;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
+use crate::active::Active;
 use crate::call::AppId;
+use crate::dispatcher::Lanes;
+use crate::event::{EventOp, Lane, StoredEvent};
 use crate::ports::{
-    Clock, CommitError, KeyRange, Kv, KvEntry, KvPage, Page, Snapshot, StoreError, SystemClock, Transaction,
+    Clock, CommitError, Events, KeyRange, Kv, KvEntry, KvPage, LaneDue, Page, Snapshot, StoreError,
+    SystemClock, Transaction,
 };
+
+use crate::trigger::KvChange;
 
 pub use backend::{Change, Expiring, Group, KvBackend};
 pub use range::{Bounds, Filling, as_strs, bounds};
 
-use state::{Sequenced, State};
+use state::{Sequenced, State, Written};
 
 /// The unit in which room in the queue is counted, in bytes.
 const ROOM_UNIT: usize = 1024;
@@ -58,6 +69,10 @@ pub struct SequencerOptions {
     pub reaper_pause: Duration,
     /// The time by which entries expire.
     pub clock: Arc<dyn Clock>,
+    /// Has the triggers that look at keys.
+    pub active: Arc<Active>,
+    /// Is told where events wait.
+    pub lanes: Arc<Lanes>,
 }
 
 impl Default for SequencerOptions {
@@ -67,6 +82,8 @@ impl Default for SequencerOptions {
             queue_bytes: 64 << 20,
             reaper_pause: Duration::from_secs(1),
             clock: Arc::new(SystemClock),
+            active: Arc::default(),
+            lanes: Arc::default(),
         }
     }
 }
@@ -142,7 +159,17 @@ impl<B: KvBackend> Shared<B> {
         Snapshot(self.lock().number())
     }
 
-    async fn commit(&self, transaction: Transaction) -> Result<u64, CommitError> {
+    async fn settle(&self) -> Result<(), StoreError> {
+        // Bound to a name so that the lock is given back before anything is awaited.
+        let settling = self.lock().settle();
+        match settling {
+            Some(written) => heard(written.await).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Put a transaction into the order as it is, and wait until it is durable.
+    async fn order(&self, transaction: Transaction) -> Result<u64, CommitError> {
         let sequenced = if transaction.is_read_only() {
             self.lock().confirm(&transaction)?
         } else {
@@ -156,9 +183,7 @@ impl<B: KvBackend> Shared<B> {
         };
         match sequenced {
             Sequenced::Done(number) => Ok(number),
-            Sequenced::Wait(written) => {
-                Ok(written.await.map_err(|_| StoreError("the writer has stopped".into()))??)
-            }
+            Sequenced::Wait(written) => Ok(heard(written.await)?),
         }
     }
 
@@ -166,9 +191,15 @@ impl<B: KvBackend> Shared<B> {
     fn room_for(&self, transaction: &Transaction) -> u32 {
         let bytes: usize =
             transaction.writes.iter().map(|(key, write)| overlay::size(key, write.as_ref())).sum();
+        let bytes = bytes + transaction.events.iter().map(EventOp::size).sum::<usize>();
         let units = (bytes.div_ceil(ROOM_UNIT)).min(self.options.queue_bytes / ROOM_UNIT + 1);
         u32::try_from(units).unwrap_or(u32::MAX)
     }
+}
+
+/// What the writer said, if it lived to say it.
+fn heard(word: Result<Written, RecvError>) -> Written {
+    word.unwrap_or_else(|_| Err(StoreError("the writer has stopped".into())))
 }
 
 #[async_trait]
@@ -185,7 +216,35 @@ impl<B: KvBackend> Kv for Sequencer<B> {
         self.shared.list(app, range, page).await
     }
 
+    async fn settle(&self) -> Result<(), StoreError> {
+        self.shared.settle().await
+    }
+
     async fn commit(&self, transaction: Transaction) -> Result<u64, CommitError> {
-        self.shared.commit(transaction).await
+        self.shared.commit(transaction, KvChange::Delete).await
+    }
+}
+
+#[async_trait]
+impl<B: KvBackend> Events for Sequencer<B> {
+    async fn lanes(&self) -> Result<Vec<LaneDue>, StoreError> {
+        self.shared.backend.events().lanes().await
+    }
+
+    async fn waiting(&self, app: AppId, lane: &Lane, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        self.shared.backend.events().waiting(app, lane, limit).await
+    }
+
+    async fn event(&self, app: AppId, id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
+        self.shared.backend.events().event(app, id).await
+    }
+
+    async fn waiting_for(
+        &self,
+        app: AppId,
+        script: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.shared.backend.events().waiting_for(app, script, limit).await
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::event::Cause;
 use crate::ports::{CommitError, Snapshot, StoreError, Transaction};
+use crate::trigger::KvChange;
 
 use super::Shared;
 use super::backend::{Expiring, KvBackend};
@@ -15,9 +17,6 @@ const BATCH: usize = 256;
 
 /// How long to wait after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
-
-/// The longest sleep, in milliseconds. The system's clock may be set meanwhile, and timers do not reach for ever.
-const LONGEST_SLEEP_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Delete expired entries until the task is aborted. Sleeps until the next one expires, and without an end when none
 /// does.
@@ -44,10 +43,10 @@ async fn sleep_until_due<B: KvBackend>(shared: &Shared<B>) {
         let now = shared.options.clock.now_ms();
         match next {
             Some(at) if at <= now => return,
-            Some(at) => {
-                let sleep = Duration::from_millis((at - now).min(LONGEST_SLEEP_MS));
-                let _ = tokio::time::timeout(sleep, changed).await;
-            }
+            Some(at) => tokio::select! {
+                () = changed => {}
+                () = shared.options.clock.until(at) => {}
+            },
             None => changed.await,
         }
     }
@@ -71,7 +70,7 @@ async fn pass<B: KvBackend>(shared: &Shared<B>) -> Result<(), StoreError> {
             match outcome {
                 Ok(_) => deleted += 1,
                 // Set again or deleted since; the newer entry is noted when it is durable.
-                Err(CommitError::Conflict) => {}
+                Err(CommitError::Conflict | CommitError::EventGone | CommitError::TooManyEvents) => {}
                 Err(CommitError::Store(error)) => return Err(error),
             }
         }
@@ -88,13 +87,8 @@ async fn delete<B: KvBackend>(
     entry: Expiring,
     snapshot: Snapshot,
 ) -> Result<u64, CommitError> {
-    shared
-        .commit(Transaction {
-            app: entry.app,
-            snapshot,
-            reads: vec![(Arc::clone(&entry.key), entry.version)],
-            ranges: Vec::new(),
-            writes: vec![(entry.key, None)],
-        })
-        .await
+    let mut transaction = Transaction::new(entry.app, snapshot, Cause::outside());
+    transaction.reads = vec![(Arc::clone(&entry.key), entry.version)];
+    transaction.writes = vec![(entry.key, None)];
+    shared.commit(transaction, KvChange::Expire).await
 }

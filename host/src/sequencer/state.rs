@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
 
-use crate::call::AppId;
-use crate::ports::{CommitError, StoreError, Transaction};
+use crate::ports::{CommitError, LaneDue, StoreError, Transaction};
 
 use super::backend::{Change, Group};
-use super::log::CommitLog;
+use super::claims::{Claimed, Claims, lane_of, seen, touched};
+use super::log::{CommitLog, Touched};
 use super::overlay::{self, Overlay, Slot};
 
 /// What a commit waits for: its number, or why its group could not be written.
@@ -40,6 +41,10 @@ struct Company {
     last: u64,
     /// The earliest time at which something in the group expires.
     expires_ms: Option<u64>,
+    /// What it does to claims of events.
+    claims: Claimed,
+    /// Lanes in which events wait from now on, and since when they may run.
+    lanes: Vec<LaneDue>,
 }
 
 /// How a commit goes on once it is in the order.
@@ -60,9 +65,21 @@ pub(super) enum Next {
     Stop,
 }
 
+/// What a written group leads to.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// Who waits for it.
+    pub(super) waiters: Vec<Waiter>,
+    /// Whether the next expiry has come nearer.
+    pub(super) sooner: bool,
+    /// Lanes in which events wait from now on.
+    pub(super) lanes: Vec<LaneDue>,
+}
+
 pub(super) struct State {
     pub(super) overlay: Overlay,
     log: CommitLog,
+    claims: Claims,
     /// The newest commit in the order. Numbers of commits that failed are never used again.
     number: u64,
     /// The newest commit that is durable.
@@ -83,6 +100,7 @@ impl State {
         Self {
             overlay: Overlay::default(),
             log: CommitLog::new(newest),
+            claims: Claims::default(),
             number: newest,
             durable: newest,
             pending: Group::default(),
@@ -113,14 +131,23 @@ impl State {
         if !self.is_current(&transaction) {
             return Err(CommitError::Conflict);
         }
+        self.claims.check(&transaction.events)?;
         self.number += 1;
         let number = self.number;
         let app = transaction.app;
         let company = &mut self.pending_company;
+        for op in transaction.events {
+            if let Some(id) = touched(&op) {
+                self.log.push(number, Touched::Event(id));
+            }
+            self.claims.apply(&op, &mut company.claims);
+            company.lanes.extend(lane_of(&op, app));
+            self.pending.events.push(op);
+        }
         for (key, write) in transaction.writes {
             company.bytes += overlay::size(&key, write.as_ref());
             company.expires_ms = earliest(company.expires_ms, write.as_ref().and_then(|w| w.expires_ms));
-            self.log.push(number, app, key.clone());
+            self.log.push(number, Touched::Key(app, key.clone()));
             self.overlay.put(app, key.clone(), number, write.clone());
             let change = Change { version: number, write };
             if let Some(old) = self.pending.changes.insert((app, key.clone()), change) {
@@ -156,11 +183,14 @@ impl State {
 
     /// Whether everything that the transaction has read is still as it was read.
     ///
+    /// An event counts as read by whatever can be done only to one that waits or is dead.
+    ///
     /// A key in the overlay has the version seen. A key that is not there has not been written since the snapshot:
     /// certainly if nothing newer than the snapshot was ever evicted, else if the log says so. The log answers for
     /// ranges as well.
-    fn is_current(&self, transaction: &Transaction) -> bool {
-        let Transaction { app, snapshot, reads, ranges, .. } = transaction;
+    pub(super) fn is_current(&self, transaction: &Transaction) -> bool {
+        let Transaction { app, snapshot, reads, ranges, events, .. } = transaction;
+        let events: Vec<Uuid> = events.iter().filter_map(seen).collect();
         let mut evicted = BTreeSet::new();
         for (key, seen) in reads {
             match self.overlay.peek(*app, key) {
@@ -170,14 +200,16 @@ impl State {
                 None => drop(evicted.insert(&**key)),
             }
         }
-        if evicted.is_empty() && ranges.is_empty() {
+        if evicted.is_empty() && ranges.is_empty() && events.is_empty() {
             return true;
         }
-        let touched = |app: AppId, key: &str| {
-            app == transaction.app
-                && (evicted.contains(key) || ranges.iter().any(|range| range.contains(key)))
+        let touched = |what: &Touched| match what {
+            Touched::Key(owner, key) => {
+                owner == app && (evicted.contains(&**key) || ranges.iter().any(|range| range.contains(key)))
+            }
+            Touched::Event(id) => events.contains(id),
         };
-        self.log.since(snapshot.0).is_some_and(|mut writes| !writes.any(|w| touched(w.app, &w.key)))
+        self.log.since(snapshot.0).is_some_and(|mut touches| !touches.any(|touch| touched(&touch.what)))
     }
 
     /// The newest commit that wrote or deleted something that the transaction has read, unless it is durable.
@@ -189,12 +221,25 @@ impl State {
         if ranges.is_empty() {
             return newest;
         }
+        let in_a_range = |what: &Touched| match what {
+            Touched::Key(owner, key) => owner == app && ranges.iter().any(|range| range.contains(key)),
+            Touched::Event(_) => false,
+        };
         match self.log.since(self.durable) {
-            Some(mut writes) => writes
-                .find(|w| w.app == *app && ranges.iter().any(|range| range.contains(&w.key)))
-                .map_or(newest, |w| newest.max(w.version)),
+            Some(mut touches) => touches
+                .find(|touch| in_a_range(&touch.what))
+                .map_or(newest, |touch| newest.max(touch.version)),
             None => self.number,
         }
+    }
+
+    /// Wait for everything that is in the order.
+    pub(super) fn settle(&mut self) -> Option<oneshot::Receiver<Written>> {
+        if self.pending.number > 0 {
+            let number = self.pending.number;
+            return Some(wait_with(&mut self.pending_company, number));
+        }
+        self.in_flight.as_mut().map(|company| wait_with(company, company.last))
     }
 
     /// What the writer does next. A group that is handed out must be finished before the next call.
@@ -206,13 +251,14 @@ impl State {
         if self.closing { Next::Stop } else { Next::Sleep }
     }
 
-    /// The group is durable. Returns who waits for it, and whether the next expiry has come nearer.
-    pub(super) fn written(&mut self) -> (Vec<Waiter>, bool) {
-        let Some(company) = self.in_flight.take() else { return (Vec::new(), false) };
+    /// The group is durable.
+    pub(super) fn written(&mut self) -> Settled {
+        let Some(company) = self.in_flight.take() else { return Settled::default() };
         self.durable = company.last;
         let sooner = self.expires(company.expires_ms);
+        self.claims.written(company.claims);
         self.evict();
-        (company.waiters, sooner)
+        Settled { waiters: company.waiters, sooner, lanes: company.lanes }
     }
 
     /// The group could not be written: it and all that came after it never were. Returns who waits for them.
@@ -220,8 +266,13 @@ impl State {
     /// The number moves on, so that no version is used twice: whoever has read one that is lost will not find it
     /// again. And no answer of the store to a read that is under way will be kept.
     pub(super) fn failed(&mut self) -> Vec<Waiter> {
-        let mut waiters = self.in_flight.take().unwrap_or_default().waiters;
-        waiters.append(&mut std::mem::take(&mut self.pending_company).waiters);
+        let mut waiters = Vec::new();
+        // The newest first, so that each finds the claims as it left them.
+        for company in [std::mem::take(&mut self.pending_company), self.in_flight.take().unwrap_or_default()]
+        {
+            self.claims.failed(company.claims);
+            waiters.extend(company.waiters);
+        }
         self.pending = Group::default();
         self.number += 1;
         self.overlay.roll_back(self.durable, self.number);

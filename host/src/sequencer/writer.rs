@@ -15,14 +15,15 @@ pub(super) async fn run<B: KvBackend>(shared: Arc<Shared<B>>) {
         match next {
             Next::Write(group) => match shared.backend.apply(&group).await {
                 Ok(()) => {
-                    let (waiters, sooner) = shared.lock().written();
-                    tell(waiters, None);
-                    if sooner {
+                    let settled = shared.lock().written();
+                    tell(settled.waiters, None);
+                    if settled.sooner {
                         shared.expiry.notify_one();
                     }
+                    shared.options.lanes.note(settled.lanes);
                 }
                 Err(error) => {
-                    tracing::error!(%error, keys = group.changes.len(), "cannot write keys and values");
+                    tracing::error!(%error, keys = group.changes.len(), events = group.events.len(), "cannot write");
                     let waiters = shared.lock().failed();
                     tell(waiters, Some("writing has failed"));
                 }

@@ -7,6 +7,8 @@ use crate::sandbox::CallState;
 impl Host for CallState {
     /// During a load there is no call yet: every text is empty and every number 0.
     fn get(&mut self) -> wasmtime::Result<Context> {
+        // It names the execution, which is another one each time.
+        self.outside = true;
         let Some(request) = &self.request else {
             return Ok(Context {
                 app: String::new(),

@@ -9,15 +9,33 @@ pub(crate) mod log;
 mod random;
 mod request;
 mod time;
+pub(crate) mod triggers;
+
+use std::sync::Arc;
 
 use anyhow::Result;
 use picloud_sdk_wit::Script;
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
+use crate::active::Active;
+use crate::ports::{Clock, Events, Kv};
 use crate::sandbox::CallState;
 
 impl picloud_sdk_wit::picloud::sdk::outcome::Host for CallState {}
+
+/// What calls work with: the ports behind the interfaces.
+#[derive(Clone)]
+pub struct Services {
+    /// Keys and values, and the transactions of calls.
+    pub kv: Arc<dyn Kv>,
+    /// Stored events.
+    pub events: Arc<dyn Events>,
+    /// Queues and subscriptions.
+    pub active: Arc<Active>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
 
 /// A linker with everything that the guest may import, and nothing else.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<CallState>> {

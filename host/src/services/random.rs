@@ -9,6 +9,7 @@ const MAX_BYTES: u64 = 64 << 10;
 
 impl Host for CallState {
     fn get_random_bytes(&mut self, len: u64) -> wasmtime::Result<Vec<u8>> {
+        self.outside = true;
         if len > MAX_BYTES {
             return Err(wasmtime::Error::msg(format!("{len} random bytes at once are too many")));
         }
@@ -18,6 +19,7 @@ impl Host for CallState {
     }
 
     fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
+        self.outside = true;
         getrandom::u64().map_err(|error| wasmtime::Error::msg(error.to_string()))
     }
 }

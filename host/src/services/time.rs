@@ -6,6 +6,7 @@ use crate::sandbox::CallState;
 
 impl Host for CallState {
     fn now(&mut self) -> wasmtime::Result<Datetime> {
+        self.outside = true;
         let ms = self.clock.now_ms();
         let nanoseconds = u32::try_from(ms % 1000).unwrap_or_default() * 1_000_000;
         Ok(Datetime { seconds: ms / 1000, nanoseconds })

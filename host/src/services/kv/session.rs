@@ -7,6 +7,7 @@ use std::sync::Arc;
 use picloud_sdk_wit::picloud::sdk::kv::Error;
 
 use crate::call::AppId;
+use crate::event::Cause;
 use crate::limits::Limits;
 use crate::ports::{KeyRange, Kv, KvEntry, KvPage, KvValue, KvWrite, Page, Snapshot, Transaction};
 use crate::sandbox::StorageFailed;
@@ -57,8 +58,9 @@ impl KvSession {
     }
 
     /// What to commit; none if the call has touched nothing.
-    pub(crate) fn into_transaction(self) -> Option<Transaction> {
-        if self.reads.is_empty() && self.ranges.is_empty() && self.writes.is_empty() {
+    pub(crate) fn into_transaction(self, cause: Cause) -> Option<Transaction> {
+        let untouched = self.reads.is_empty() && self.ranges.is_empty() && self.writes.is_empty();
+        if untouched && self.snapshot.is_none() {
             return None;
         }
         Some(Transaction {
@@ -71,6 +73,8 @@ impl KvSession {
                 .collect(),
             ranges: self.ranges,
             writes: self.writes.into_iter().collect(),
+            events: Vec::new(),
+            cause,
         })
     }
 
@@ -242,7 +246,13 @@ impl KvSession {
         merged
     }
 
-    fn start(&mut self) {
+    /// Whether the call has used keys at all.
+    pub(crate) fn is_used(&self) -> bool {
+        self.operations > 0
+    }
+
+    /// Take the snapshot, if that has not been done yet.
+    pub(in crate::services) fn start(&mut self) {
         if self.snapshot.is_none() {
             self.snapshot = Some(self.kv.begin());
         }
@@ -273,7 +283,7 @@ mod tests {
         let write = KvWrite { value: KvValue::Json(value.into()), expires_ms: None };
         let writes = vec![(Arc::from(key), Some(write))];
         let snapshot = kv.begin();
-        let transaction = Transaction { app: APP, snapshot, reads: vec![], ranges: vec![], writes };
+        let transaction = Transaction { writes, ..Transaction::new(APP, snapshot, Cause::outside()) };
         kv.commit(transaction).await.unwrap();
         kv
     }
@@ -285,10 +295,10 @@ mod tests {
         let limits = Limits { kv_call_bytes: 10, ..Limits::default() };
         let mut session = KvSession::new(kv.clone(), Some(APP), limits);
         assert!(session.entry(&"key".into(), 0).await.unwrap().is_err());
-        assert_eq!(session.into_transaction().unwrap().reads.len(), 1);
+        assert_eq!(session.into_transaction(Cause::outside()).unwrap().reads.len(), 1);
 
         let mut session = KvSession::new(kv, Some(APP), limits);
         assert!(session.list(&"k".into(), None, 10, 0).await.unwrap().is_err());
-        assert!(session.into_transaction().unwrap().ranges[0].contains("key"));
+        assert!(session.into_transaction(Cause::outside()).unwrap().ranges[0].contains("key"));
     }
 }

@@ -1,0 +1,217 @@
+//! One turn of a lane, and one attempt at an event: claim, call, what becomes of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::retry::{BACKOFF_MS, backoff_ms};
+use super::{AFTER_FAILURE, Dispatcher, News, Turn};
+use crate::call::{AppId, ExecRequest, Failure, Payload};
+use crate::event::{Cause, EventFailure, EventOp, Lane, StoredEvent};
+use crate::ports::{CommitError, StoreError, Transaction};
+use crate::problem::Code;
+use crate::record::record;
+
+/// How much longer than its call may take a claim lasts, in milliseconds: time for the commit.
+const LEASE_MARGIN_MS: u64 = 60_000;
+
+/// How many attempts more than it may have an event gets when they ended with the process: a power cut is not its fault,
+/// but a handler that ends the process must not do so for ever.
+const UNFINISHED_ATTEMPTS: u32 = 10;
+
+/// The longest text of a failure that is kept with an event, in bytes.
+const MAX_FAILURE_BYTES: usize = 4096;
+
+/// An event that this process has claimed.
+struct Attempt {
+    stored: StoredEvent,
+    /// From 1.
+    number: u32,
+}
+
+impl Dispatcher {
+    /// Claim as many events of a lane as there is room for, and run them.
+    pub(super) async fn take_turn(
+        self: Arc<Self>,
+        turn: Turn,
+        tell: UnboundedSender<News>,
+        tasks: TaskTracker,
+        abandon: CancellationToken,
+    ) {
+        let (attempts, due_ms) = match self.claim(&turn).await {
+            Ok(claimed) => claimed,
+            // The store has logged why.
+            Err(_) => {
+                tokio::time::sleep(AFTER_FAILURE).await;
+                (Vec::new(), Some(0))
+            }
+        };
+        let (app, lane, started) = (turn.app, turn.lane.clone(), attempts.len());
+        // Whoever is gone does not need the news.
+        let _ = tell.send(News::Looked { turn, started, due_ms });
+        for attempt in attempts {
+            let (dispatcher, tell, abandon) = (self.clone(), tell.clone(), abandon.clone());
+            let ended = News::Ended { app, lane: lane.clone() };
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = abandon.cancelled() => {}
+                    () = dispatcher.attempt(attempt) => {}
+                }
+                let _ = tell.send(ended);
+            });
+        }
+    }
+
+    /// The events that may run now, claimed, and when the next one is due.
+    async fn claim(&self, turn: &Turn) -> Result<(Vec<Attempt>, Option<u64>), StoreError> {
+        // Before the look: who touches an event after it makes the claim fail.
+        let snapshot = self.kv.begin();
+        let waiting = self.events.waiting(turn.app, &turn.lane, turn.room + 1).await?;
+        let now_ms = self.clock.now_ms();
+        let (mut ready, mut due_ms) = (Vec::new(), None);
+        for stored in waiting {
+            if ready.len() == turn.room || stored.event.due_ms > now_ms {
+                due_ms = Some(stored.event.due_ms);
+                break;
+            }
+            ready.push(Attempt { number: stored.attempt + 1, stored });
+        }
+        if ready.is_empty() {
+            return Ok((ready, due_ms));
+        }
+        let lease_ms = now_ms + self.deadline_ms(turn.app, &turn.lane) + LEASE_MARGIN_MS;
+        let mut transaction = Transaction::new(turn.app, snapshot, Cause::outside());
+        let claim = |attempt: &Attempt| EventOp::Claim {
+            id: attempt.stored.event.id,
+            attempt: attempt.number,
+            lease_ms,
+        };
+        transaction.events = ready.iter().map(claim).collect();
+        match self.kv.commit(transaction).await {
+            Ok(_) => Ok((ready, due_ms)),
+            Err(CommitError::Store(error)) => Err(error),
+            // Somebody has cancelled one of them: look again.
+            Err(_) => Ok((Vec::new(), Some(0))),
+        }
+    }
+
+    /// How long a call may take.
+    fn deadline_ms(&self, app: AppId, lane: &Lane) -> u64 {
+        let set = self.active.current();
+        let limit = set.app(app).map_or(0, |app| app.limits.deadline_ms);
+        let Lane::Queue(name) = lane else { return limit };
+        let queue = set.triggers.get(&app).and_then(|triggers| triggers.queues.get(name));
+        queue.and_then(|queue| queue.visibility_ms).map_or(limit, |visibility| visibility.min(limit))
+    }
+
+    /// Call the script, and do what follows from how that went.
+    async fn attempt(&self, attempt: Attempt) {
+        let event = &attempt.stored.event;
+        let (failed, execution) = match self.request(&attempt) {
+            Ok(request) => {
+                let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
+                let admission = self.gate.admit_behind().await;
+                let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let request = Arc::new(request);
+                let mut outcome = self.executor.execute(request.clone()).await;
+                drop(admission);
+                outcome.cost.queue_us = queue_us;
+                let failed = outcome.result.as_ref().err().cloned().map(|failure| (failure, outcome.repeats));
+                let status = failed.as_ref().map_or(204, |(failure, _)| {
+                    failure.status.unwrap_or_else(|| failure.code.status().as_u16())
+                });
+                self.log.record(record(&request, outcome, status, started_ms));
+                (failed, Some(request.execution_id))
+            }
+            Err(failure) => (Some((failure, false)), None),
+        };
+        let Some((failure, repeats)) = failed else { return };
+        if failure.code == Code::EventGone {
+            return;
+        }
+        let op = self.after_failure(&attempt, failure, repeats, execution);
+        self.settle(event.app, op).await;
+    }
+
+    fn request(&self, attempt: &Attempt) -> Result<ExecRequest, Failure> {
+        let event = &attempt.stored.event;
+        if attempt.number > event.max_attempts.saturating_add(UNFINISHED_ATTEMPTS) {
+            let message = "the server ended during most of the attempts; this event may be why";
+            return Err(Failure::new(Code::Internal, message));
+        }
+        let set = self.active.current();
+        let found = set.app(event.app).and_then(|app| Some((app, app.scripts.get(&event.script)?)));
+        let Some((app, script)) = found else {
+            let message = format!("there is no script {}", event.script);
+            return Err(Failure::new(Code::ScriptNotFound, message));
+        };
+        if !script.handles_events {
+            let message = format!("the script {} has no function on_event", event.script);
+            return Err(Failure::new(Code::HandlerMissing, message));
+        }
+        let mut limits = app.limits;
+        limits.deadline_ms = self.deadline_ms(event.app, &event.lane);
+        Ok(ExecRequest {
+            script: script.script.clone(),
+            execution_id: Uuid::now_v7(),
+            root_execution_id: event.cause.root,
+            parent_execution_id: event.cause.parent,
+            trigger_depth: event.cause.depth.saturating_add(1),
+            completes: Some(event.id),
+            principal: None,
+            limits,
+            traceparent: None,
+            payload: Payload::Event(event.call.clone()),
+        })
+    }
+
+    /// Another attempt later, or none.
+    fn after_failure(
+        &self,
+        attempt: &Attempt,
+        failure: Failure,
+        repeats: bool,
+        execution: Option<Uuid>,
+    ) -> EventOp {
+        let event = &attempt.stored.event;
+        let mut message = failure.message;
+        message.truncate(message.floor_char_boundary(MAX_FAILURE_BYTES));
+        let kept = EventFailure { code: failure.code.as_str().to_owned(), message, execution };
+        if repeats || attempt.number >= event.max_attempts {
+            tracing::debug!(event_id = %event.id, code = kept.code, attempt = attempt.number, "an event is dead");
+            return EventOp::Bury { id: event.id, failure: kept };
+        }
+        let random = getrandom::u64().unwrap_or_default();
+        let wait_ms = backoff_ms(attempt.number, self.backoff_ms(event.app, &event.lane), random);
+        EventOp::Retry {
+            id: event.id,
+            lane: event.lane.clone(),
+            due_ms: self.clock.now_ms().saturating_add(wait_ms),
+            attempt: attempt.number,
+            failure: Some(kept),
+        }
+    }
+
+    fn backoff_ms(&self, app: AppId, lane: &Lane) -> u64 {
+        let Lane::Queue(name) = lane else { return BACKOFF_MS };
+        let set = self.active.current();
+        let queue = set.triggers.get(&app).and_then(|triggers| triggers.queues.get(name));
+        queue.map_or(BACKOFF_MS, |queue| queue.backoff_ms)
+    }
+
+    /// Write down what became of an event, however often that takes: until then the claim is held.
+    async fn settle(&self, app: AppId, op: EventOp) {
+        loop {
+            let mut transaction = Transaction::new(app, self.kv.begin(), Cause::outside());
+            transaction.events = vec![op.clone()];
+            match self.kv.commit(transaction).await {
+                Err(CommitError::Store(_)) => tokio::time::sleep(AFTER_FAILURE).await,
+                _ => return,
+            }
+        }
+    }
+}

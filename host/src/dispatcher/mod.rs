@@ -1,0 +1,153 @@
+//! The dispatcher: turns stored events into calls, at their time, in turn, and each until it is done or dead.
+//!
+//! In reading order: `lanes` (what commits tell it), `roster` (whose turn it is), here the loop that ties them together,
+//! `attempt` (one event: claim, call, what becomes of it), `retry` (when it is tried again).
+//!
+//! # Why each effect happens exactly once
+//!
+//! An event runs only when its claim is durable, and it is claimed only if nobody has touched it since it was read. What
+//! a handler does and that its event is done is one transaction, which the sequencer takes only while the claim is held.
+//! Whatever ends the process before that leaves the event as it was but for the number of attempts, and the next start
+//! finds it.
+
+mod attempt;
+mod lanes;
+mod retry;
+mod roster;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::active::Active;
+use crate::call::AppId;
+use crate::event::Lane;
+use crate::executor::Executor;
+use crate::gate::Gate;
+use crate::ports::{Clock, Events, ExecutionLog, Kv};
+
+pub use lanes::Lanes;
+use roster::{Bounds, Roster, Turn};
+
+/// How long to wait after the store has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// What a dispatcher works with.
+pub struct Dispatcher {
+    /// Which script version each name leads to, and which queues there are.
+    pub active: Arc<Active>,
+    /// Runs calls.
+    pub executor: Arc<Executor>,
+    /// Admits calls, those over HTTP first.
+    pub gate: Arc<Gate>,
+    /// Where executions are recorded.
+    pub log: Arc<dyn ExecutionLog>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Changes events.
+    pub kv: Arc<dyn Kv>,
+    /// Reads events.
+    pub events: Arc<dyn Events>,
+    /// Is told where events wait.
+    pub lanes: Arc<Lanes>,
+    /// Events of one app at the same time.
+    pub app_concurrency: usize,
+    /// Events for one script at the same time, of those that do not come through a queue.
+    pub script_concurrency: usize,
+}
+
+/// What tasks tell the loop.
+enum News {
+    /// A turn has looked: so many events have started, and when the next one of the lane is due.
+    Looked { turn: Turn, started: usize, due_ms: Option<u64> },
+    /// An event has ended.
+    Ended { app: AppId, lane: Lane },
+}
+
+impl Bounds for Dispatcher {
+    fn app(&self) -> usize {
+        self.app_concurrency
+    }
+
+    fn lane(&self, app: AppId, lane: &Lane) -> usize {
+        let Lane::Queue(name) = lane else { return self.script_concurrency };
+        let set = self.active.current();
+        let queue = set.triggers.get(&app).and_then(|triggers| triggers.queues.get(name));
+        // What is left in a queue that is gone runs one by one.
+        queue.map_or(1, |queue| queue.concurrency)
+    }
+}
+
+impl Dispatcher {
+    /// Dispatch events until `stop`, then let those under way end, for as long as `drain` at most. What has not ended by
+    /// then runs again after the next start.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken, drain: Duration) {
+        let tasks = TaskTracker::new();
+        let abandon = CancellationToken::new();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.dispatch(&tasks, &abandon) => {}
+        }
+        tasks.close();
+        if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+            tracing::warn!(
+                events = tasks.len(),
+                "events did not end in time; they run again after the next start"
+            );
+            abandon.cancel();
+            tasks.wait().await;
+        }
+    }
+
+    async fn dispatch(self: &Arc<Self>, tasks: &TaskTracker, abandon: &CancellationToken) {
+        let (tell, mut news) = mpsc::unbounded_channel();
+        let mut roster = Roster::default();
+        for lane in self.stored_lanes().await {
+            roster.note(lane);
+        }
+        loop {
+            self.lanes.take().into_iter().for_each(|lane| roster.note(lane));
+            let now_ms = self.clock.now_ms();
+            while let Some(turn) = roster.next(now_ms, &**self) {
+                let take = self.clone().take_turn(turn, tell.clone(), tasks.clone(), abandon.clone());
+                tasks.spawn(take);
+            }
+            let next_due = roster.next_due(now_ms);
+            let due = async {
+                match next_due {
+                    Some(at_ms) => self.clock.until(at_ms).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Whatever was noted since the last look has left a permit behind.
+                () = self.lanes.changed() => {}
+                () = due => {}
+                first = news.recv() => {
+                    let mut next = first;
+                    while let Some(news_of) = next {
+                        match news_of {
+                            News::Looked { turn, started, due_ms } => roster.looked(&turn, started, due_ms),
+                            News::Ended { app, lane } => roster.ended(app, &lane),
+                        }
+                        next = news.try_recv().ok();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where events wait from before the start.
+    async fn stored_lanes(&self) -> Vec<crate::ports::LaneDue> {
+        loop {
+            match self.events.lanes().await {
+                Ok(lanes) => return lanes,
+                // The store has logged why.
+                Err(_) => tokio::time::sleep(AFTER_FAILURE).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Whose turn it is: lanes with something due, fair between apps and between the lanes of an app. Plain data.
+
+use std::collections::BTreeMap;
+
+use crate::call::AppId;
+use crate::event::Lane;
+use crate::ports::LaneDue;
+
+/// How many events are claimed at once: few enough for others to get their turn soon, enough to share a commit.
+const BATCH: usize = 16;
+
+/// Room for events of one lane, reserved until it is given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) app: AppId,
+    pub(super) lane: Lane,
+    /// How many events may start.
+    pub(super) room: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Roster {
+    apps: BTreeMap<AppId, App>,
+    /// The app that had the last turn.
+    last: Option<AppId>,
+}
+
+#[derive(Default)]
+struct App {
+    lanes: BTreeMap<Lane, LaneState>,
+    running: usize,
+    /// The lane that had the last turn.
+    last: Option<Lane>,
+}
+
+#[derive(Default)]
+struct LaneState {
+    /// When its first event may run; none when nothing waits, as far as is known.
+    due_ms: Option<u64>,
+    /// Room that is in use or reserved.
+    running: usize,
+    /// A turn is under way that has not said yet what else waits.
+    looking: bool,
+}
+
+/// How much room there is.
+pub(super) trait Bounds {
+    /// Events of one app at the same time.
+    fn app(&self) -> usize;
+    /// Events of one lane at the same time.
+    fn lane(&self, app: AppId, lane: &Lane) -> usize;
+}
+
+impl Roster {
+    /// Something waits in a lane.
+    pub(super) fn note(&mut self, LaneDue { app, lane, due_ms }: LaneDue) {
+        let state = self.apps.entry(app).or_default().lanes.entry(lane).or_default();
+        state.due_ms = Some(state.due_ms.map_or(due_ms, |known| known.min(due_ms)));
+    }
+
+    /// Reserve room for whoever is next: apps take turns, and in each its lanes.
+    pub(super) fn next(&mut self, now_ms: u64, bounds: &impl Bounds) -> Option<Turn> {
+        let after = self.last;
+        let order = self.apps.keys().copied().filter(|app| Some(*app) > after);
+        let order: Vec<AppId> =
+            order.chain(self.apps.keys().copied().filter(|app| Some(*app) <= after)).collect();
+        for id in order {
+            let Some(app) = self.apps.get_mut(&id) else { continue };
+            if let Some((lane, room)) = app.next(id, now_ms, bounds) {
+                self.last = Some(id);
+                return Some(Turn { app: id, lane, room });
+            }
+        }
+        None
+    }
+
+    /// A turn has looked: so many events have started, and the next of the lane is due then.
+    pub(super) fn looked(&mut self, turn: &Turn, started: usize, due_ms: Option<u64>) {
+        let unused = turn.room.saturating_sub(started);
+        if let Some(due_ms) = due_ms {
+            self.note(LaneDue { app: turn.app, lane: turn.lane.clone(), due_ms });
+        }
+        if let Some(state) = self.apps.get_mut(&turn.app).and_then(|app| app.lanes.get_mut(&turn.lane)) {
+            state.looking = false;
+        }
+        self.give_back(turn.app, &turn.lane, unused);
+    }
+
+    /// An event has ended.
+    pub(super) fn ended(&mut self, app: AppId, lane: &Lane) {
+        self.give_back(app, lane, 1);
+    }
+
+    fn give_back(&mut self, id: AppId, lane: &Lane, room: usize) {
+        let Some(app) = self.apps.get_mut(&id) else { return };
+        app.running = app.running.saturating_sub(room);
+        if let Some(state) = app.lanes.get_mut(lane) {
+            state.running = state.running.saturating_sub(room);
+            if state.running == 0 && state.due_ms.is_none() && !state.looking {
+                app.lanes.remove(lane);
+            }
+        }
+        if app.lanes.is_empty() {
+            self.apps.remove(&id);
+        }
+    }
+
+    /// When the next event may run of those that only wait for their time.
+    pub(super) fn next_due(&self, now_ms: u64) -> Option<u64> {
+        let lanes = self.apps.values().flat_map(|app| app.lanes.values());
+        lanes.filter(|lane| !lane.looking).filter_map(|lane| lane.due_ms).filter(|due| *due > now_ms).min()
+    }
+}
+
+impl App {
+    fn next(&mut self, id: AppId, now_ms: u64, bounds: &impl Bounds) -> Option<(Lane, usize)> {
+        let room = bounds.app().checked_sub(self.running).filter(|room| *room > 0)?;
+        let after = self.last.as_ref();
+        let order = self.lanes.keys().filter(|lane| Some(*lane) > after);
+        let order = order.chain(self.lanes.keys().filter(|lane| Some(*lane) <= after));
+        let found = order.into_iter().find_map(|lane| {
+            let state = &self.lanes[lane];
+            let of_lane = bounds.lane(id, lane).saturating_sub(state.running);
+            let ready = !state.looking && state.due_ms.is_some_and(|due| due <= now_ms) && of_lane > 0;
+            ready.then(|| (lane.clone(), room.min(of_lane).min(BATCH)))
+        });
+        let (lane, room) = found?;
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.running += room;
+            state.looking = true;
+            // What else waits is told by the turn; what comes meanwhile is noted.
+            state.due_ms = None;
+        }
+        self.running += room;
+        self.last = Some(lane.clone());
+        Some((lane, room))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed {
+        app: usize,
+        lane: usize,
+    }
+
+    impl Bounds for Fixed {
+        fn app(&self) -> usize {
+            self.app
+        }
+
+        fn lane(&self, _: AppId, _: &Lane) -> usize {
+            self.lane
+        }
+    }
+
+    fn note(roster: &mut Roster, app: i64, lane: &str, due_ms: u64) {
+        roster.note(LaneDue { app: AppId(app), lane: Lane::Script(lane.into()), due_ms });
+    }
+
+    fn names(turns: &[Turn]) -> Vec<(i64, String)> {
+        turns.iter().map(|turn| (turn.app.0, turn.lane.to_text())).collect()
+    }
+
+    #[test]
+    fn apps_take_turns_however_much_one_has() {
+        let mut roster = Roster::default();
+        for lane in ["a", "b", "c"] {
+            note(&mut roster, 1, lane, 0);
+        }
+        note(&mut roster, 2, "z", 0);
+        let bounds = Fixed { app: 100, lane: 4 };
+        let turns: Vec<Turn> = std::iter::from_fn(|| roster.next(0, &bounds)).collect();
+        let order = [(1, "script/a"), (2, "script/z"), (1, "script/b"), (1, "script/c")];
+        assert_eq!(names(&turns), order.map(|(app, lane)| (app, lane.to_owned())));
+    }
+
+    #[test]
+    fn room_is_reserved_until_it_is_given_back() {
+        let mut roster = Roster::default();
+        let bounds = Fixed { app: 5, lane: 3 };
+        note(&mut roster, 1, "a", 0);
+        let turn = roster.next(0, &bounds).unwrap();
+        assert_eq!(turn.room, 3);
+        // More came while it looked; it may not run before something has ended.
+        note(&mut roster, 1, "a", 0);
+        note(&mut roster, 1, "b", 0);
+        let other = roster.next(0, &bounds).unwrap();
+        assert_eq!((other.lane.to_text().as_str(), other.room), ("script/b", 2));
+        assert_eq!(roster.next(0, &bounds), None);
+        roster.looked(&turn, 3, Some(0));
+        roster.looked(&other, 0, None);
+        assert_eq!(roster.next(0, &bounds), None, "the lane is full");
+        roster.ended(AppId(1), &turn.lane);
+        assert_eq!(roster.next(0, &bounds).unwrap().room, 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_lane_that_is_done() {
+        let mut roster = Roster::default();
+        let bounds = Fixed { app: 5, lane: 3 };
+        note(&mut roster, 1, "a", 0);
+        let turn = roster.next(0, &bounds).unwrap();
+        roster.looked(&turn, 1, None);
+        roster.ended(AppId(1), &turn.lane);
+        assert!(roster.apps.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_due_waits_for_its_time() {
+        let mut roster = Roster::default();
+        let bounds = Fixed { app: 5, lane: 3 };
+        note(&mut roster, 1, "a", 50);
+        note(&mut roster, 1, "a", 40);
+        assert_eq!((roster.next(39, &bounds), roster.next_due(39)), (None, Some(40)));
+        assert!(roster.next(40, &bounds).is_some());
+        assert_eq!(roster.next_due(40), None);
+    }
+}
