@@ -3,6 +3,7 @@
 use axum::Json;
 use jiff::Timestamp;
 use picloud_host::call::{Fault, LogLevel, LogLine, Position};
+use picloud_host::event::EventKind;
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -30,13 +31,16 @@ pub(crate) struct Execution {
     id: Uuid,
     /// UUIDv7 of the execution that started the chain of triggers; the same as `id` for a direct call.
     root_id: Uuid,
+    /// The execution that made the event; null for a direct call and for an event from outside.
+    #[schema(required)]
+    parent_id: Option<Uuid>,
     /// 0 for a direct call, one more for each trigger on the way.
     trigger_depth: u32,
     app: String,
     script: String,
     /// The number of the script's version, from 1.
     version: u32,
-    /// What made it run: `http` or `event`.
+    /// What made it run: `http`, or the kind of the event: `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`.
     trigger: String,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
@@ -114,11 +118,13 @@ pub(crate) struct ExecutionWithLog {
 }
 
 impl Execution {
-    fn new(app: &Name, found: execution::Execution) -> Self {
+    /// As the API tells it.
+    pub(crate) fn new(app: &Name, found: execution::Execution) -> Self {
         let execution::Execution { cost, .. } = found;
         Self {
             id: found.id,
             root_id: found.root_id,
+            parent_id: found.parent_id,
             trigger_depth: found.trigger_depth,
             app: app.to_string(),
             script: found.script,
@@ -159,7 +165,8 @@ pub(crate) struct ListParameters {
     code: Option<String>,
     /// Only those of this version of the script.
     version: Option<u32>,
-    /// Only those that `http` or `event` made run.
+    /// Only those that this made run: `http`, `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook` or `event`, which
+    /// stands for all but the first.
     trigger: Option<String>,
     /// Only this execution and those that its triggers led to.
     root: Option<Uuid>,
@@ -235,7 +242,8 @@ fn code(text: &str) -> Result<Code, Problem> {
 }
 
 fn trigger(text: &str) -> Result<String, Problem> {
-    among("trigger", text, &[("http", "http"), ("event", "event")]).map(str::to_owned)
+    let kinds = EventKind::ALL.iter().map(|kind| (kind.as_str(), kind.as_str()));
+    among("trigger", text, &kinds.chain([("http", "http")]).collect::<Vec<_>>()).map(str::to_owned)
 }
 
 /// An id without hyphens, as the list gives it.

@@ -8,6 +8,7 @@ mod apps;
 pub mod auth;
 mod body;
 mod errors;
+mod events;
 mod executions;
 pub(crate) mod finish;
 pub mod guard;
@@ -22,6 +23,8 @@ mod query;
 mod scripts;
 #[cfg(test)]
 mod tests;
+mod traces;
+mod triggers;
 mod versions;
 
 use std::convert::Infallible;
@@ -31,10 +34,11 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::routing::any;
 use http::request::Parts;
+use picloud_host::active::Active;
 use picloud_host::call::AppId;
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
-use picloud_host::ports::{Clock, Kv};
+use picloud_host::ports::{Clock, Events, Kv};
 use picloud_host::problem::{Code, Problem};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -55,8 +59,12 @@ pub struct State {
     pub publisher: Publisher,
     /// Loads a source before it becomes a version.
     pub loader: Arc<dyn Loader>,
-    /// Keys and values.
+    /// Keys and values, and every change of events.
     pub kv: Arc<dyn Kv>,
+    /// Stored events.
+    pub events: Arc<dyn Events>,
+    /// What is published: where events go.
+    pub active: Arc<Active>,
     /// The time by which keys expire.
     pub clock: Arc<dyn Clock>,
     /// The limits of uploads, of loading, and of keys and values.
@@ -89,6 +97,9 @@ fn routes() -> OpenApiRouter<State> {
         .merge(logs::router())
         .merge(metrics::router())
         .merge(kv::router())
+        .merge(triggers::router())
+        .merge(events::router())
+        .merge(traces::router())
         .merge(errors::router())
         .merge(openapi::router())
 }

@@ -39,6 +39,8 @@ pub fn document() -> OpenApi {
         tag("versions", "Each upload of a script is one."),
         tag("executions", "Records of calls: what they answered, cost and logged."),
         tag("kv", "Keys and values of an app."),
+        tag("triggers", "What makes events: changes of keys, topics, queues, schedules."),
+        tag("events", "Calls that are still to come, or have failed for good."),
         tag("meta", "About this API."),
     ]);
     document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);

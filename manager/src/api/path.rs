@@ -35,6 +35,19 @@ pub(crate) struct ScriptPath {
     pub(crate) name: Name,
 }
 
+/// The trigger in a path with `{app}` and `{name}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct TriggerPath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+    /// The trigger's name: lower-case letters, digits, `-` and `_`, 63 at most, the first a letter or digit. That of a
+    /// queue is the queue's name.
+    #[param(value_type = String, example = "low-stock")]
+    pub(crate) name: Name,
+}
+
 /// The version in a path with `{app}`, `{name}` and `{number}`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -72,6 +85,30 @@ pub(crate) struct ExecutionPath {
     /// The execution's id, as in the header `PiCloud-Execution-Id`.
     #[param(value_type = String, example = "01981a3c-5f7e-7c3a-9b1d-2f6e8a4c0d17")]
     pub(crate) id: Uuid,
+}
+
+/// The event in a path with `{app}` and `{id}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct EventPath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+    /// The event's id.
+    #[param(value_type = String, example = "01981a3c-5f7e-7c3a-9b1d-2f6e8a4c0d17")]
+    pub(crate) id: Uuid,
+}
+
+/// The root of a trace in a path with `{app}` and `{root}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct TracePath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+    /// The `root_id` of an execution or of an event.
+    #[param(value_type = String, example = "01981a3c-5f7e-7c3a-9b1d-2f6e8a4c0d17")]
+    pub(crate) root: Uuid,
 }
 
 /// The error code in a path with `{code}`.
@@ -114,17 +151,32 @@ impl FromRequestParts<State> for AppPath {
     }
 }
 
+/// An app and a name below it.
+async fn app_and_name(parts: &mut Parts) -> Result<(Name, Name), Problem> {
+    #[derive(Deserialize)]
+    struct Raw {
+        app: String,
+        name: String,
+    }
+    let raw: Raw = parameters(parts).await?;
+    Ok((Name::parse(&raw.app)?, Name::parse(&raw.name)?))
+}
+
 impl FromRequestParts<State> for ScriptPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        struct Raw {
-            app: String,
-            name: String,
-        }
-        let raw: Raw = parameters(parts).await?;
-        Ok(Self { app: Name::parse(&raw.app)?, name: Name::parse(&raw.name)? })
+        let (app, name) = app_and_name(parts).await?;
+        Ok(Self { app, name })
+    }
+}
+
+impl FromRequestParts<State> for TriggerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        let (app, name) = app_and_name(parts).await?;
+        Ok(Self { app, name })
     }
 }
 
@@ -164,19 +216,44 @@ impl FromRequestParts<State> for KeyPath {
     }
 }
 
+/// An app and an id below it; what is no UUID is nothing that there is.
+async fn app_and_id(parts: &mut Parts, missing: Code) -> Result<(Name, Uuid), Problem> {
+    #[derive(Deserialize)]
+    struct Raw {
+        app: String,
+        #[serde(alias = "root")]
+        id: String,
+    }
+    let raw: Raw = parameters(parts).await?;
+    let app = Name::parse(&raw.app)?;
+    let not_an_id = |_| Problem::new(missing).detail("The id is a UUID.");
+    Ok((app, Uuid::try_parse(&raw.id).map_err(not_an_id)?))
+}
+
 impl FromRequestParts<State> for ExecutionPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        struct Raw {
-            app: String,
-            id: String,
-        }
-        let raw: Raw = parameters(parts).await?;
-        let app = Name::parse(&raw.app)?;
-        let not_an_id = |_| Problem::new(Code::ExecutionNotFound).detail("The id of an execution is a UUID.");
-        Ok(Self { app, id: Uuid::try_parse(&raw.id).map_err(not_an_id)? })
+        let (app, id) = app_and_id(parts, Code::ExecutionNotFound).await?;
+        Ok(Self { app, id })
+    }
+}
+
+impl FromRequestParts<State> for EventPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        let (app, id) = app_and_id(parts, Code::EventNotFound).await?;
+        Ok(Self { app, id })
+    }
+}
+
+impl FromRequestParts<State> for TracePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        let (app, root) = app_and_id(parts, Code::ExecutionNotFound).await?;
+        Ok(Self { app, root })
     }
 }
 

@@ -18,6 +18,8 @@ impl From<ChangeError> for Problem {
             ChangeError::NoApp => Self::new(Code::AppNotFound),
             ChangeError::NoScript => Self::new(Code::ScriptNotFound),
             ChangeError::NoVersion => Self::new(Code::VersionNotFound),
+            ChangeError::NoTrigger => Self::new(Code::TriggerNotFound),
+            ChangeError::TooManyTriggers => Self::new(Code::TooManyTriggers),
             ChangeError::Precondition => Self::new(Code::PreconditionFailed),
             ChangeError::Store(error) => error.into(),
         }

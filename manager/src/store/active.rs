@@ -1,4 +1,4 @@
-//! The active set as the database has it: what the data plane needs to know of apps and scripts.
+//! The active set as the database has it: what the data plane needs to know of apps, scripts and triggers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,8 +7,11 @@ use picloud_host::active::{ActiveApp, ActiveScript, ActiveSet};
 use picloud_host::call::{AppId, ScriptRef, SourceHash, VersionId};
 use picloud_host::limits::Limits;
 use picloud_host::ports::StoreError;
+use picloud_host::trigger::{AppTriggers, KvChanges, KvTrigger, Queue, Target, TopicFilter, TopicTrigger};
 use sqlx::FromRow;
 
+use crate::store::trigger::config::KeyChange;
+use crate::store::trigger::{self, Trigger, TriggerConfig, select_trigger};
 use crate::store::{Store, failed};
 
 /// An app with one of its scripts, or with none.
@@ -31,37 +34,95 @@ struct ScriptColumns {
 }
 
 impl Store {
-    /// Every app with its active scripts, at one moment, with the same limits for each app.
+    /// Every app with its active scripts and its triggers, at one moment, with the same limits for each app.
     ///
     /// # Errors
     ///
     /// The database failed.
     pub async fn active_set(&self, limits: &Limits) -> Result<ActiveSet, StoreError> {
-        // One statement, so that all of it is from one moment.
-        let rows: Vec<Row> = sqlx::query_as(
-            "select app.id as app_id, app.name as app, s.name as script, v.id as version_id, v.number, \
-                    v.source_hash, v.handles_requests, v.handles_events \
-             from app \
-             left join script s on s.app_id = app.id \
-             left join script_version v on v.id = s.active_version_id",
-        )
-        .fetch_all(&self.database.read)
-        .await
-        .map_err(failed)?;
-        let mut apps: HashMap<Arc<str>, ActiveApp> = HashMap::new();
-        for row in rows {
-            let name = apps.get_key_value(&*row.app).map_or_else(|| row.app.into(), |(name, _)| name.clone());
-            let app = apps.entry(name.clone()).or_insert_with(|| ActiveApp {
-                id: AppId(row.app_id),
-                limits: *limits,
-                scripts: HashMap::new(),
-            });
-            if let Some(active) = row.script.into_active(app.id, name) {
-                app.scripts.insert(active.script.script.clone(), active);
-            }
-        }
-        Ok(ActiveSet { apps })
+        self.read_active_set(limits).await.map_err(failed)
     }
+
+    async fn read_active_set(&self, limits: &Limits) -> Result<ActiveSet, sqlx::Error> {
+        // One transaction, so that both statements see the same moment.
+        let mut tx = self.database.read.begin().await?;
+        let scripts: Vec<Row> = sqlx::query_as(SCRIPTS).fetch_all(&mut *tx).await?;
+        let triggers: Vec<trigger::Row> = sqlx::query_as(TRIGGERS).fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        let mut set = ActiveSet::default();
+        for row in scripts {
+            add_script(&mut set, row, limits);
+        }
+        for trigger in triggers.into_iter().filter_map(trigger::Row::into_trigger) {
+            add_trigger(&mut set, trigger);
+        }
+        Ok(set)
+    }
+}
+
+const SCRIPTS: &str = "
+    select app.id as app_id, app.name as app, s.name as script, v.id as version_id, v.number, v.source_hash,
+           v.handles_requests, v.handles_events
+    from   app
+    left   join script s on s.app_id = app.id
+    left   join script_version v on v.id = s.active_version_id";
+
+// The other kinds make their events in the control plane.
+const TRIGGERS: &str = select_trigger!(
+    "where  t.enabled and t.kind in ('kv', 'topic', 'queue')
+    order  by t.id"
+);
+
+fn add_script(set: &mut ActiveSet, row: Row, limits: &Limits) {
+    let name = set.apps.get_key_value(&*row.app).map_or_else(|| row.app.into(), |(name, _)| name.clone());
+    let app = set.apps.entry(name.clone()).or_insert_with(|| ActiveApp {
+        id: AppId(row.app_id),
+        limits: *limits,
+        scripts: HashMap::new(),
+    });
+    if let Some(active) = row.script.into_active(app.id, name) {
+        app.scripts.insert(active.script.script.clone(), active);
+    }
+}
+
+fn add_trigger(set: &mut ActiveSet, trigger: Trigger) {
+    let app =
+        set.apps.get_key_value(&*trigger.app).map_or_else(|| (&*trigger.app).into(), |(app, _)| app.clone());
+    let triggers = set.triggers.entry(trigger.app_id).or_default();
+    if !add_to(triggers, &trigger, app) {
+        tracing::error!(app = trigger.app, trigger = trigger.name, "the trigger is damaged in the database");
+    }
+}
+
+/// False when the trigger is nothing that could have been stored.
+fn add_to(triggers: &mut AppTriggers, trigger: &Trigger, app: Arc<str>) -> bool {
+    let Trigger { id, name, script, config, attempts, .. } = trigger;
+    if config.check().is_err() {
+        return false;
+    }
+    let target = Target { id: *id, app, script: script.as_str().into(), attempts: *attempts };
+    match config {
+        TriggerConfig::Kv { prefix, on } => {
+            let on = KvChanges {
+                set: on.contains(&KeyChange::Set),
+                delete: on.contains(&KeyChange::Delete),
+                expire: on.contains(&KeyChange::Expire),
+            };
+            triggers.kv.push(KvTrigger { target, prefix: prefix.as_str().into(), on });
+        }
+        TriggerConfig::Topic { topic } => {
+            let Some(filter) = TopicFilter::parse(topic) else { return false };
+            triggers.topics.push(TopicTrigger { target, filter });
+        }
+        TriggerConfig::Queue { concurrency, visibility_ms, backoff_ms } => {
+            let (concurrency, visibility_ms, backoff_ms) =
+                (usize::from(*concurrency), *visibility_ms, *backoff_ms);
+            let queue = Queue { target, concurrency, visibility_ms, backoff_ms };
+            triggers.queues.insert(name.as_str().into(), queue);
+        }
+        TriggerConfig::Schedule { .. } | TriggerConfig::Webhook { .. } => return false,
+    }
+    true
 }
 
 impl ScriptColumns {

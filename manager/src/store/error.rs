@@ -14,12 +14,28 @@ pub enum ChangeError {
     /// There is no such version.
     #[error("there is no such version")]
     NoVersion,
+    /// There is no such trigger.
+    #[error("there is no such trigger")]
+    NoTrigger,
+    /// The app has as many triggers as it may.
+    #[error("the app has as many triggers as it may")]
+    TooManyTriggers,
     /// What is stored is not what the client demanded.
     #[error("the precondition does not hold")]
     Precondition,
     /// Storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ChangeError {
+    /// What it means when a row of an app cannot be inserted.
+    pub(super) fn of_insert(error: sqlx::Error) -> Self {
+        match error.as_database_error() {
+            Some(database) if database.is_foreign_key_violation() => Self::NoApp,
+            _ => error.into(),
+        }
+    }
 }
 
 impl From<sqlx::Error> for ChangeError {

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
-use super::column::{to_i64, to_u64};
+use super::column::{damaged, to_i64, to_optional_uuid, to_u64, to_uuid};
 use super::database::Database;
 use super::error::failed;
 
@@ -20,13 +20,15 @@ pub struct Execution {
     pub id: Uuid,
     /// UUIDv7 of the root of the chain of triggers.
     pub root_id: Uuid,
+    /// The execution that made the event; none for a direct call and for an event from outside.
+    pub parent_id: Option<Uuid>,
     /// 0 for a direct call.
     pub trigger_depth: u32,
     /// The script's name at the time.
     pub script: String,
     /// The version's number.
     pub version: u32,
-    /// `http` or `event`.
+    /// `http` or the kind of the event.
     pub trigger: String,
     /// Milliseconds since the Unix epoch.
     pub started_ms: u64,
@@ -116,7 +118,7 @@ pub struct Page {
     pub order: Order,
 }
 
-const COLUMNS: &str = "id, root_id, trigger_depth, script, version, trigger_kind, started_ms, status, fault, code,
+const COLUMNS: &str = "id, root_id, parent_id, trigger_depth, script, version, trigger_kind, started_ms, status, fault, code,
     message, error_line, error_column, fuel, memory_bytes, queue_us, sandbox_us, commit_us, reruns, method, path,
     request_id, log_dropped";
 
@@ -174,8 +176,11 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, app: AppId, filter: &Filter) {
     if let Some(version) = filter.version {
         query.push(" and version = ").push_bind(i64::from(version));
     }
-    if let Some(trigger) = &filter.trigger {
-        query.push(" and trigger_kind = ").push_bind(trigger.clone());
+    match filter.trigger.as_deref() {
+        // The word for every kind of event.
+        Some("event") => drop(query.push(" and trigger_kind <> 'http'")),
+        Some(trigger) => drop(query.push(" and trigger_kind = ").push_bind(trigger.to_owned())),
+        None => {}
     }
     if let Some(root) = filter.root {
         // Only triggered calls are in the index of roots.
@@ -220,19 +225,18 @@ pub async fn get(
 
 pub(super) fn decode_log(json: Option<&str>) -> sqlx::Result<Vec<LogLine>> {
     let lines = json.map(serde_json::from_str).transpose();
-    lines.map(Option::unwrap_or_default).map_err(|error| sqlx::Error::Decode(error.into()))
+    lines.map(Option::unwrap_or_default).map_err(damaged)
 }
 
 fn decode(row: &SqliteRow) -> sqlx::Result<Execution> {
     let number = |column: &str| row.try_get::<i64, _>(column).map(to_u64);
     let small = |column: &str| row.try_get::<u32, _>(column);
-    let id = |column: &str| {
-        Uuid::from_slice(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()))
-    };
+    let id = |column: &str| to_uuid(row.try_get(column)?);
     let place = |column: &str| row.try_get::<Option<u32>, _>(column);
     Ok(Execution {
         id: id("id")?,
         root_id: id("root_id")?,
+        parent_id: to_optional_uuid(row.try_get("parent_id")?)?,
         trigger_depth: small("trigger_depth")?,
         script: row.try_get("script")?,
         version: small("version")?,

@@ -6,38 +6,43 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use picloud_host::call::AppId;
-use picloud_host::ports::{KeyRange, KvEntry, KvPage, KvValue, KvWrite, Page, StoreError};
+use picloud_host::ports::{Clock, Events, KeyRange, KvEntry, KvPage, KvValue, KvWrite, Page, StoreError};
 use picloud_host::sequencer::{Expiring, Filling, Group, KvBackend, Sequencer, SequencerOptions, bounds};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
-use crate::store::{Database, failed};
+use crate::store::chunks::{SIZES, Statements, chunks, list_of};
+use crate::store::{Database, event, failed};
 
 /// [`Kv`](picloud_host::ports::Kv) in the main database.
 pub type SqliteKv = Sequencer<KvTable>;
 
-/// Open the keys and values of a database that was opened with [`MIGRATOR`](super::MIGRATOR). Must be called in a
-/// Tokio runtime, and only once for each file: two would not see each other's commits.
+/// Open the keys and values, and the events, of a database that was opened with [`MIGRATOR`](super::MIGRATOR). Must be
+/// called in a Tokio runtime, and only once for each file: two would not see each other's commits. Events that were
+/// running when the last process ended wait again.
 ///
 /// # Errors
 ///
 /// The database failed.
 pub async fn open(database: Database, options: SequencerOptions) -> Result<SqliteKv, StoreError> {
-    let table = KvTable::new(database);
+    let table = KvTable::new(database, options.clock.clone());
+    table.release_claims().await?;
     let newest = table.newest().await?;
     Ok(Sequencer::start(table, newest, options))
 }
 
-/// The table of keys and values.
+/// The table of keys and values, and beside it that of events: a commit changes both.
 pub struct KvTable {
-    database: Database,
+    pub(super) database: Database,
+    /// By which an event that dies has died.
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl KvTable {
     /// Use a database that was opened with [`MIGRATOR`](super::MIGRATOR).
     #[must_use]
-    pub fn new(database: Database) -> Self {
-        Self { database }
+    pub fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
+        Self { database, clock }
     }
 
     /// The number of the newest commit.
@@ -115,6 +120,7 @@ impl KvTable {
         for of_app in deletes.chunk_by(|(app, _), (next, _)| app == next) {
             delete(&mut transaction, of_app).await?;
         }
+        event::apply(&mut transaction, &group.events, self.clock.now_ms()).await?;
         sqlx::query("update commit_number set value = $1 where id = 1")
             .bind(group.number.cast_signed())
             .execute(&mut *transaction)
@@ -130,6 +136,10 @@ impl KvBackend for KvTable {
 
     async fn list(&self, app: AppId, range: &KeyRange, page: Page) -> Result<KvPage, StoreError> {
         self.list_page(app, range, page).await.map_err(failed)
+    }
+
+    fn events(&self) -> &dyn Events {
+        self
     }
 
     async fn apply(&self, group: &Group) -> Result<(), StoreError> {
@@ -230,12 +240,6 @@ const PAGE_TO_THE_END: &str = "
     order  by key
     limit  $2";
 
-/// How many keys one statement takes. Few sizes, so that each statement is prepared only once.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
-
-/// One statement for each size.
-type Statements = LazyLock<[String; 4]>;
-
 static UPSERT: Statements = LazyLock::new(|| {
     SIZES.map(|size| {
         let row = |at: usize| {
@@ -273,24 +277,6 @@ static SELECT: Statements = LazyLock::new(|| {
         )
     })
 });
-
-fn list_of(size: usize, item: impl Fn(usize) -> String) -> String {
-    (0..size).map(item).collect::<Vec<_>>().join(", ")
-}
-
-/// Cut items into chunks of the sizes that there are statements for, the largest first.
-fn chunks<'a, T>(
-    mut items: &'a [T],
-    statements: &'static Statements,
-) -> impl Iterator<Item = (&'a [T], &'static str)> {
-    std::iter::from_fn(move || {
-        let (size, statement) =
-            SIZES.iter().zip(statements.iter()).find(|(size, _)| **size <= items.len())?;
-        let (chunk, rest) = items.split_at(*size);
-        items = rest;
-        Some((chunk, statement.as_str()))
-    })
-}
 
 /// The statements whose cost must not grow with the table, each with the index that it must use.
 #[cfg(test)]

@@ -19,7 +19,7 @@ async fn backend() -> (TestStore, KvTable) {
         .execute(&test.database.write)
         .await
         .unwrap();
-    let table = KvTable::new(test.database.clone());
+    let table = test.table();
     (test, table)
 }
 
@@ -63,13 +63,9 @@ async fn a_group_that_the_database_refuses_is_rolled_back() {
 async fn pages_and_expiry_are_read_from_an_index() {
     let (test, _) = backend().await;
     for (statement, index) in kv::STATEMENTS {
-        let plan: Vec<(i64, i64, i64, String)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(format!("explain query plan {statement}")))
-                .fetch_all(&test.database.read)
-                .await
-                .unwrap();
+        let plan = test.plan_of(statement).await;
         assert_eq!(plan.len(), 1, "{plan:?}");
-        assert!(plan[0].3.contains(index), "{plan:?}");
+        assert!(plan[0].contains(index), "{plan:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
-use super::column::{to_i64, to_u64};
+use super::column::{to_i64, to_u64, to_uuid};
 use super::database::Database;
 use super::error::failed;
 use super::execution::decode_log;
@@ -146,8 +146,7 @@ fn select(app: AppId, filter: &Filter) -> QueryBuilder<Sqlite> {
 
 /// All lines of a record, the failure at the end.
 fn lines_of(row: &SqliteRow) -> sqlx::Result<Vec<Line>> {
-    let execution_id =
-        Uuid::from_slice(row.try_get("id")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let execution_id = to_uuid(row.try_get("id")?)?;
     let script: String = row.try_get("script")?;
     let version: u32 = row.try_get("version")?;
     let line =

@@ -1,15 +1,19 @@
 //! Storage in SQLite. SQL lives here and nowhere else, one file for each noun.
 //!
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
-//! [`Store`] with `app`, `script`, `version`, `token`, and `active` (what the data plane needs to know of them);
-//! `kv` (the other side of the sequencer); in a database of their own `execution`, `log` and `minute`, with `histogram`
-//! and `retention`.
+//! [`Store`] with `app`, `script`, `version`, `token`, `trigger`, and `active` (what the data plane needs to know of
+//! them); `kv` and `event` (the other side of the sequencer); in a database of their own `execution`, `log` and
+//! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them.
 
 mod active;
 pub mod app;
+mod chunks;
 mod column;
 mod database;
 mod error;
+pub mod event;
+#[cfg(test)]
+mod event_tests;
 pub mod execution;
 pub mod histogram;
 pub mod kv;
@@ -25,6 +29,9 @@ mod script_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;
+pub mod trigger;
+#[cfg(test)]
+mod trigger_tests;
 pub mod version;
 
 use std::sync::Arc;
@@ -38,10 +45,10 @@ pub use error::ChangeError;
 pub(crate) use error::failed;
 pub use precondition::{Precondition, Tag, Tags};
 
-/// The schema of the main database: scripts, KV, tokens.
+/// The schema of the main database: scripts, KV, tokens, triggers, events.
 pub static MIGRATOR: Migrator = sqlx::migrate!("migrations/main");
 
-/// Apps, scripts, versions and tokens in the main database. Cheap to clone.
+/// Apps, scripts, versions, tokens and triggers in the main database, and a look at its events. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     database: Database,

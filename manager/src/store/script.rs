@@ -191,10 +191,7 @@ async fn insert(tx: &mut SqliteConnection, app: AppId, name: &Name, now_ms: i64)
     .bind(now_ms)
     .fetch_one(tx)
     .await
-    .map_err(|error| match error.as_database_error() {
-        Some(database) if database.is_foreign_key_violation() => ChangeError::NoApp,
-        _ => error.into(),
-    })
+    .map_err(ChangeError::of_insert)
 }
 
 async fn insert_version(

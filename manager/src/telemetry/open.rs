@@ -134,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("telemetry.db");
         let opened = open(&path).await.unwrap();
-        sqlx::query("update _sqlx_migrations set version = 999")
+        sqlx::query("update _sqlx_migrations set version = 999 where version = 1")
             .execute(&opened.database.write)
             .await
             .unwrap();

@@ -28,6 +28,7 @@ pub(crate) fn named(app: &str, script: &str) -> ExecutionRecord {
     ExecutionRecord {
         execution_id,
         root_execution_id: execution_id,
+        parent_execution_id: None,
         trigger_depth: 0,
         script: Arc::new(ScriptRef {
             app_id: APP,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use picloud_host::call::AppId;
+use picloud_host::event::Cause;
 use picloud_host::ports::{CommitError, KeyRange, KvEntry, KvPage, KvWrite, Page, Transaction};
 use picloud_host::problem::{Code, Problem};
 
@@ -52,7 +53,7 @@ pub(super) async fn transact<T>(
         let Decision { write, answer } = decide(entry.as_ref().filter(|entry| !entry.expired(now)), now);
         let writes = write.map(|write| (Arc::clone(key), write)).into_iter().collect();
         let reads = vec![(Arc::clone(key), seen)];
-        let transaction = Transaction { app, snapshot, reads, ranges: Vec::new(), writes };
+        let transaction = Transaction { reads, writes, ..Transaction::new(app, snapshot, Cause::outside()) };
         if let Some(number) = settled(state.kv.commit(transaction).await)? {
             return answer.map(|answer| (answer, number));
         }
@@ -75,7 +76,12 @@ pub(super) async fn list(state: &State, app: AppId, range: KeyRange, page: Page)
             seen.until = listed.entries.last().map(|(key, _)| Arc::clone(key));
         }
         let (reads, writes) = (Vec::new(), Vec::new());
-        let transaction = Transaction { app, snapshot, reads, ranges: vec![seen], writes };
+        let transaction = Transaction {
+            reads,
+            ranges: vec![seen],
+            writes,
+            ..Transaction::new(app, snapshot, Cause::outside())
+        };
         if settled(state.kv.commit(transaction).await)?.is_some() {
             return Ok(listed);
         }
@@ -89,6 +95,7 @@ fn settled(committed: Result<u64, CommitError>) -> Result<Option<u64>, Problem> 
     match committed {
         Ok(number) => Ok(Some(number)),
         Err(CommitError::Conflict) => Ok(None),
+        Err(CommitError::TooManyEvents | CommitError::EventGone) => Err(Problem::new(Code::TooManyEvents)),
         Err(CommitError::Store(error)) => Err(error.into()),
     }
 }

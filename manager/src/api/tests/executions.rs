@@ -51,7 +51,7 @@ async fn an_execution_is_shown_whole() {
     record.log[0].at_ms = record.started_ms + 5;
     let id = api.record(record);
     let mut expected = json!({
-        "id": id, "root_id": id, "trigger_depth": 0, "app": "default", "script": "hello", "version": 1,
+        "id": id, "root_id": id, "parent_id": null, "trigger_depth": 0, "app": "default", "script": "hello", "version": 1,
         "trigger": "http", "started_at": "2026-01-31T12:00:00.123Z", "status": 500, "fault": "script",
         "code": "script-error", "message": "Variable not found: x", "position": {"line": 3, "column": 9},
         "fuel": 12345, "memory_bytes": 1_048_576, "queue_us": 10, "sandbox_us": 200, "commit_us": 30, "reruns": 0,

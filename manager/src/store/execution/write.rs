@@ -5,15 +5,17 @@ use std::sync::{Arc, LazyLock};
 use picloud_host::call::LogLevel;
 use picloud_host::ports::ExecutionRecord;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
+use sqlx::{Sqlite, SqliteConnection};
 
+use crate::store::chunks::{SIZES, Statements, chunks};
 use crate::store::column::to_i64;
 
 type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
-const COLUMNS: [&str; 26] = [
+const COLUMNS: [&str; 27] = [
     "id",
     "root_id",
+    "parent_id",
     "trigger_depth",
     "app_id",
     "script",
@@ -40,14 +42,13 @@ const COLUMNS: [&str; 26] = [
     "log",
 ];
 
-/// Statements for many rows, some and one. A row costs 6 µs of processor time in a statement of 64 rows, 20 to 40 in a
-/// statement of its own, which crosses to the thread of the connection and back, and 30 through `json_each`.
-static STATEMENTS: LazyLock<[(usize, String); 4]> =
-    LazyLock::new(|| [64, 16, 4, 1].map(|rows| (rows, insert(rows))));
+/// A row costs 6 µs of processor time in a statement of 64 rows, 20 to 40 in a statement of its own, and 30 through
+/// `json_each`.
+static STATEMENTS: Statements = LazyLock::new(|| SIZES.map(insert));
 
 fn insert(rows: usize) -> String {
     // The parameters have no numbers, unlike everywhere else: SQLite looks numbered ones up one after the other, and
-    // with 26 in each of 64 rows a row would cost 100 µs.
+    // with 27 in each of 64 rows a row would cost 100 µs.
     let row = format!("({})", ["?"; COLUMNS.len()].join(", "));
     // The same execution twice is a mistake of ours, and no reason to lose the rest of the batch.
     format!("insert or ignore into execution ({}) values {}", COLUMNS.join(", "), vec![row; rows].join(", "))
@@ -59,16 +60,8 @@ fn insert(rows: usize) -> String {
 ///
 /// Storage failed.
 pub async fn insert_all(connection: &mut SqliteConnection, records: &[ExecutionRecord]) -> sqlx::Result<()> {
-    let mut left = records;
-    for (rows, sql) in &*STATEMENTS {
-        while let Some((some, rest)) = left.split_at_checked(*rows) {
-            let mut query = sqlx::query(AssertSqlSafe(sql.as_str()));
-            for record in some {
-                query = bind(query, record);
-            }
-            query.execute(&mut *connection).await?;
-            left = rest;
-        }
+    for (chunk, statement) in chunks(records, &STATEMENTS) {
+        chunk.iter().fold(sqlx::query(statement), bind).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -87,6 +80,7 @@ fn bind<'q>(query: Query<'q>, record: &ExecutionRecord) -> Query<'q> {
     query
         .bind(record.execution_id.as_bytes().to_vec())
         .bind(record.root_execution_id.as_bytes().to_vec())
+        .bind(record.parent_execution_id.map(|id| id.as_bytes().to_vec()))
         .bind(i64::from(record.trigger_depth))
         .bind(record.script.app_id.0)
         .bind(Arc::clone(&record.script.script))

@@ -1,0 +1,116 @@
+//! Taking events back, and letting dead ones wait again. An event that a call handles is left alone.
+
+use picloud_host::call::AppId;
+use picloud_host::event::{Cause, EventOp, EventState, StoredEvent};
+use picloud_host::ports::{CommitError, Transaction};
+use picloud_host::problem::{Code, Problem};
+use uuid::Uuid;
+
+use crate::api::State;
+use crate::store::event::list::Filter as EventFilter;
+
+/// How often to look again because the event was touched meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// Events in one transaction when there are many.
+const BATCH: u32 = 500;
+
+/// Take an event back, or purge it.
+pub(super) async fn remove(state: &State, app: AppId, id: Uuid) -> Result<(), Problem> {
+    change(state, app, id, |event| match event.state {
+        EventState::Running => Err(busy("A call handles the event at this moment.")),
+        EventState::Waiting | EventState::Dead => Ok(EventOp::Remove { id }),
+    })
+    .await
+}
+
+/// Let a dead event wait again.
+pub(super) async fn replay(state: &State, app: AppId, id: Uuid) -> Result<(), Problem> {
+    let due_ms = state.clock.now_ms();
+    change(state, app, id, |event| match event.state {
+        EventState::Dead => Ok(EventOp::Replay { id, lane: event.event.lane.clone(), due_ms }),
+        EventState::Running | EventState::Waiting => Err(busy("The event is not dead.")),
+    })
+    .await
+}
+
+async fn change(
+    state: &State,
+    app: AppId,
+    id: Uuid,
+    decide: impl Fn(&StoredEvent) -> Result<EventOp, Problem>,
+) -> Result<(), Problem> {
+    for _ in 0..ATTEMPTS {
+        // Before the look: whoever touches the event after it makes the commit fail.
+        let snapshot = state.kv.begin();
+        state.kv.settle().await?;
+        let found = state.events.event(app, id).await?.ok_or_else(|| Problem::new(Code::EventNotFound))?;
+        let mut transaction = Transaction::new(app, snapshot, Cause::outside());
+        transaction.events = vec![decide(&found)?];
+        match state.kv.commit(transaction).await {
+            Ok(_) => return Ok(()),
+            Err(CommitError::Conflict) => {}
+            Err(error) => return Err(commit_failed(error)),
+        }
+    }
+    Err(busy("The event keeps changing."))
+}
+
+/// Remove all events that fit. Returns how many.
+pub(super) async fn remove_all(state: &State, app: AppId, filter: EventFilter) -> Result<u64, Problem> {
+    change_all(state, app, filter, |event| EventOp::Remove { id: event.event.id }).await
+}
+
+/// Let all dead events that fit wait again. Returns how many.
+pub(super) async fn replay_all(state: &State, app: AppId, filter: EventFilter) -> Result<u64, Problem> {
+    let due_ms = state.clock.now_ms();
+    let filter = EventFilter { state: Some(EventState::Dead), ..filter };
+    change_all(state, app, filter, |event| EventOp::Replay {
+        id: event.event.id,
+        lane: event.event.lane.clone(),
+        due_ms,
+    })
+    .await
+}
+
+/// Batch by batch, each all or nothing, up to those that were there at the beginning: what comes later is not meant.
+async fn change_all(
+    state: &State,
+    app: AppId,
+    filter: EventFilter,
+    op: impl Fn(&StoredEvent) -> EventOp,
+) -> Result<u64, Problem> {
+    let (mut after, mut changed, mut conflicts) = (None, 0, 0);
+    state.kv.settle().await?;
+    loop {
+        let snapshot = state.kv.begin();
+        let events = state.store.events(app, &filter, after, BATCH).await?;
+        let Some(last) = events.last() else { return Ok(changed) };
+        let position = (last.event.due_ms, last.seq);
+        let mut transaction = Transaction::new(app, snapshot, Cause::outside());
+        transaction.events = events.iter().map(&op).collect();
+        match state.kv.commit(transaction).await {
+            Ok(_) => {
+                changed += events.len() as u64;
+                after = Some(position);
+            }
+            // One of them has started meanwhile: look again.
+            Err(CommitError::Conflict) if conflicts < ATTEMPTS => conflicts += 1,
+            Err(CommitError::Conflict) => return Err(busy("The events keep changing; some were changed.")),
+            Err(error) => return Err(commit_failed(error)),
+        }
+    }
+}
+
+/// The problem of a transaction that did not happen.
+pub(super) fn commit_failed(error: CommitError) -> Problem {
+    match error {
+        CommitError::Store(error) => error.into(),
+        CommitError::TooManyEvents => Problem::new(Code::TooManyEvents),
+        CommitError::Conflict | CommitError::EventGone => Problem::new(Code::EventBusy),
+    }
+}
+
+fn busy(detail: &str) -> Problem {
+    Problem::new(Code::EventBusy).detail(detail)
+}

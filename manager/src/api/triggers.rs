@@ -1,0 +1,187 @@
+//! Triggers over REST: what makes events, and for which script.
+
+mod body;
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use http::{StatusCode, header};
+use jiff::Timestamp;
+use picloud_host::problem::{Code, Problem};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::State;
+use crate::api::apps::timestamp;
+use crate::api::auth::Admin;
+use crate::api::path::{AppPath, TriggerPath};
+use crate::api::precondition::{answer, etag};
+use crate::api::query::{List, PageQuery, Query};
+use crate::name::Name;
+use crate::store::script::Put;
+use crate::store::trigger::{self, TriggerConfig};
+use crate::store::{ChangeError, Precondition};
+use body::{Body, TriggerBody};
+
+pub(crate) fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::default().routes(routes!(list_triggers)).routes(routes!(
+        get_trigger,
+        put_trigger,
+        delete_trigger
+    ))
+}
+
+/// What makes events, and for which script.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Trigger {
+    app: String,
+    name: String,
+    /// The script that is called. It may be uploaded later.
+    script: String,
+    /// What its kind needs to know, and the kind.
+    #[serde(flatten)]
+    #[schema(inline, value_type = TriggerBody)]
+    config: TriggerConfig,
+    /// How often an event is tried at most.
+    attempts: u32,
+    /// One that is not enabled makes no events.
+    enabled: bool,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl From<trigger::Trigger> for Trigger {
+    fn from(stored: trigger::Trigger) -> Self {
+        Self {
+            app: stored.app,
+            name: stored.name,
+            script: stored.script,
+            config: stored.config,
+            attempts: stored.attempts,
+            enabled: stored.enabled,
+            created_at: timestamp(stored.created_ms),
+            updated_at: timestamp(stored.updated_ms),
+        }
+    }
+}
+
+/// List the triggers of an app, by name.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/triggers", tag = "triggers", params(AppPath, PageQuery),
+    responses(
+        (status = 200, description = "A page of the list.", body = List<Trigger>),
+        (status = 400, description = "`query-invalid`"),
+        (status = 404, description = "`app-not-found`"),
+    ),
+)]
+async fn list_triggers(
+    _: Admin,
+    state: State,
+    path: AppPath,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<List<Trigger>>, Problem> {
+    let (limit, after) = (page.limit()?, page.cursor(|cursor| Name::parse(cursor).ok())?);
+    let app = state.app_id(&path.app).await?;
+    let triggers = state.store.triggers(app, after.as_ref(), limit + 1).await?;
+    Ok(Json(List::new(triggers, limit, |trigger: &trigger::Trigger| trigger.name.clone())))
+}
+
+/// Get a trigger.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers",
+    params(TriggerPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
+    responses(
+        (status = 200, description = "The trigger.", body = Trigger, headers(("ETag" = String))),
+        (status = 304, description = "The trigger is as the client has it."),
+        (status = 404, description = "`app-not-found`, `trigger-not-found`"),
+    ),
+)]
+async fn get_trigger(
+    _: Admin,
+    state: State,
+    path: TriggerPath,
+    precondition: Precondition,
+) -> Result<Response, Problem> {
+    let app = state.app_id(&path.app).await?;
+    let found = state.store.trigger(app, &path.name).await?;
+    let found = found.ok_or_else(|| Problem::new(Code::TriggerNotFound))?;
+    let tag = found.tag();
+    answer(&precondition, &tag, Json(Trigger::from(found)))
+}
+
+/// Make a trigger, or give it another form.
+///
+/// From the answer on, changes and messages are compared with it as it is now. Events that it has made before stay.
+#[utoipa::path(
+    put, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers",
+    params(
+        TriggerPath,
+        ("If-Match" = Option<String>, Header, description = "Replace only what has one of these `ETag`s."),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: create only."),
+    ),
+    request_body(description = "What it is to be.", content((TriggerBody = "application/json"))),
+    responses(
+        (status = 201, description = "The trigger is new.", body = Trigger,
+         headers(("ETag" = String), ("Location" = String))),
+        (status = 200, description = "The trigger is so now.", body = Trigger, headers(("ETag" = String))),
+        (status = 400, description = "`name-invalid`"),
+        (status = 404, description = "`app-not-found`"),
+        (status = 409, description = "`too-many-triggers`"),
+        (status = 412, description = "`precondition-failed`"),
+        (status = 415, description = "`media-type-unsupported`"),
+        (status = 422, description = "`trigger-invalid`"),
+    ),
+)]
+async fn put_trigger(
+    _: Admin,
+    state: State,
+    path: TriggerPath,
+    precondition: Precondition,
+    Body(new): Body,
+) -> Result<Response, Problem> {
+    let app = state.app_id(&path.app).await?;
+    let (store, name) = (state.store.clone(), path.name.clone());
+    let change = async move { store.put_trigger(app, &name, &new, &precondition).await };
+    let (put, stored) = state.publisher.change(change).await?;
+    let tag = [(header::ETAG, etag(&stored.tag()))];
+    let body = Json(Trigger::from(stored));
+    Ok(match put {
+        Put::Created => {
+            let location = format!("/api/v1/apps/{}/triggers/{}", path.app, path.name);
+            (StatusCode::CREATED, tag, [(header::LOCATION, location)], body).into_response()
+        }
+        Put::Replaced | Put::Unchanged => (tag, body).into_response(),
+    })
+}
+
+/// Delete a trigger. Events that it has made stay.
+#[utoipa::path(
+    delete, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers",
+    params(
+        TriggerPath,
+        ("If-Match" = Option<String>, Header, description = "Delete only what has one of these `ETag`s."),
+    ),
+    responses(
+        (status = 204, description = "The trigger is gone."),
+        (status = 404, description = "`app-not-found`, `trigger-not-found`"),
+        (status = 412, description = "`precondition-failed`"),
+    ),
+)]
+async fn delete_trigger(
+    _: Admin,
+    state: State,
+    path: TriggerPath,
+    precondition: Precondition,
+) -> Result<StatusCode, Problem> {
+    let app = state.app_id(&path.app).await?;
+    let (store, name) = (state.store.clone(), path.name);
+    let change = async move {
+        store.delete_trigger(app, &name, &precondition).await?;
+        Ok::<_, ChangeError>(())
+    };
+    state.publisher.change(change).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,110 @@
+//! The trigger in the body of a request.
+
+use axum::extract::{FromRequest, Request};
+use http::header;
+use picloud_host::problem::{Code, Problem};
+use picloud_host::trigger::DEFAULT_ATTEMPTS;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::api::State;
+use crate::api::body::read;
+use crate::name::Name;
+use crate::store::trigger::{NewTrigger, TriggerConfig};
+
+/// The longest body, in bytes.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// A trigger to be made: what all kinds have, and what its kind has.
+#[derive(ToSchema)]
+#[schema(as = TriggerBody)]
+#[expect(dead_code, reason = "only described here; what is sent is read by kind")]
+pub(crate) struct TriggerBody {
+    /// `kv`, `topic` or `queue`.
+    #[schema(example = "kv")]
+    kind: String,
+    /// The script that is called. It may be uploaded later.
+    #[schema(example = "reorder")]
+    script: String,
+    /// How often an event is tried at most, 1 to 100; 5 when not given.
+    attempts: Option<u32>,
+    /// One that is not enabled makes no events; true when not given.
+    enabled: Option<bool>,
+    /// `kv`: what the keys start with; without it every key counts.
+    prefix: Option<String>,
+    /// `kv`: which changes count: `set`, `delete`, `expire`; without it all three.
+    on: Option<Vec<String>>,
+    /// `topic`: which topics. `+` stands for one part between `/`, `#` at the end for any number.
+    topic: Option<String>,
+    /// `queue`: how many events run at the same time, 1 to 64; 1 when not given.
+    concurrency: Option<u16>,
+    /// `queue`: how long one attempt may take, in milliseconds, if that is less than the deadline of calls.
+    visibility_ms: Option<u64>,
+    /// `queue`: the wait before the second attempt, at most, in milliseconds, which doubles with each; 1000 when not
+    /// given.
+    backoff_ms: Option<u64>,
+}
+
+/// A trigger to store, checked.
+#[derive(Debug)]
+pub(super) struct Body(pub(super) NewTrigger);
+
+impl FromRequest<State> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if !media_type.unwrap_or_default().trim().to_ascii_lowercase().starts_with("application/json") {
+            return Err(
+                Problem::new(Code::MediaTypeUnsupported).detail("Send the trigger as application/json.")
+            );
+        }
+        let bytes = read(&parts.headers, body, MAX_BYTES, Code::BodyTooLarge).await?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let Value::Object(members) = value else { return Err(invalid("The body must be a JSON object.")) };
+        trigger(members, state.limits.kv_key_bytes).map(Self)
+    }
+}
+
+fn trigger(mut members: Map<String, Value>, key_bytes: u64) -> Result<NewTrigger, Problem> {
+    if !members.contains_key("kind") {
+        return Err(invalid("kind must be given: kv, topic or queue"));
+    }
+    let script = match members.remove("script") {
+        Some(Value::String(script)) => {
+            Name::parse(&script).map_err(|error| invalid(format!("script: {error}")))?
+        }
+        _ => return Err(invalid("script must be the name of a script")),
+    };
+    let attempts = match members.remove("attempts") {
+        None => DEFAULT_ATTEMPTS,
+        Some(value) => value
+            .as_u64()
+            .and_then(|attempts| u32::try_from(attempts).ok())
+            .ok_or_else(|| invalid("attempts must be 1 to 100"))?,
+    };
+    let enabled = match members.remove("enabled") {
+        None => true,
+        Some(Value::Bool(enabled)) => enabled,
+        Some(_) => return Err(invalid("enabled must be true or false")),
+    };
+    let config: TriggerConfig =
+        serde_json::from_value(Value::Object(members)).map_err(|error| invalid(error.to_string()))?;
+    match &config {
+        TriggerConfig::Kv { prefix, .. } if prefix.len() as u64 > key_bytes => {
+            return Err(invalid(format!("prefix is longer than a key may be, {key_bytes} bytes")));
+        }
+        TriggerConfig::Schedule { .. } | TriggerConfig::Webhook { .. } => {
+            return Err(invalid("kind must be kv, topic or queue"));
+        }
+        _ => {}
+    }
+    let new = NewTrigger { attempts, enabled, ..NewTrigger::new(script, config) };
+    new.check().map_err(|error| invalid(error.to_string()))?;
+    Ok(new)
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::TriggerInvalid).detail(detail)
+}
