@@ -1,6 +1,7 @@
 //! What can be typed after `picloud`, with its help.
 
 mod client;
+mod event;
 mod run;
 mod serve;
 mod token;
@@ -13,6 +14,10 @@ use crate::output::Format;
 pub use client::{
     ClientCommand, DeployArgs, ExecutionsArgs, ExecutionsCommand, InvokeArgs, KvArgs, KvCommand, KvList,
     KvSet, LogsArgs, MAX_LOG_LINES, NameArgs, RequestArgs, RollbackArgs,
+};
+pub use event::{
+    EventFilter, EventsArgs, EventsCommand, ManyArgs, ManyFilter, SendArgs, TraceArgs, TriggersArgs,
+    TriggersCommand,
 };
 pub use run::RunArgs;
 pub use serve::ServeArgs;

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod deploy;
+pub mod events;
 pub mod executions;
 pub mod invoke;
 pub mod kv;
@@ -10,6 +11,7 @@ pub mod request;
 pub mod scripts;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod triggers;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -43,6 +45,10 @@ pub async fn execute(
         ClientCommand::Versions(args) => scripts::versions(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Rollback(args) => scripts::rollback(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Kv(args) => kv::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Triggers(args) => triggers::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Events(args) => events::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Queues(args) => events::queues(&api(&args.app)?, terminal).await,
+        ClientCommand::Trace(args) => events::trace(&args.root, &api(&args.app)?, terminal).await,
     }
 }
 

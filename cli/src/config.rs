@@ -32,6 +32,8 @@ pub struct ServeConfig {
     pub max_concurrent_calls: Option<NonZeroUsize>,
     /// Calls that wait for their turn. 0: none waits, what cannot run at once is turned away.
     pub max_waiting_calls: usize,
+    /// Events of one app that run at the same time.
+    pub max_concurrent_events: u16,
     /// Bytes of memory for images of scripts.
     pub image_cache_bytes: u64,
     /// Bytes of memory for the bodies of requests under way; none: a sixteenth of the memory, but room for four of the
@@ -89,6 +91,7 @@ impl Default for ServeConfig {
             limits: Limits::default(),
             max_concurrent_calls: None,
             max_waiting_calls: 1024,
+            max_concurrent_events: 16,
             image_cache_bytes: 64 << 20,
             body_memory_bytes: None,
             telemetry: TelemetryConfig::default(),
@@ -164,6 +167,7 @@ impl ServeConfig {
         let concurrent = self.max_concurrent_calls.map_or(1, |calls| calls.get() as u64);
         range("max_concurrent_calls", concurrent, 1, 100_000)?;
         range("max_waiting_calls", self.max_waiting_calls as u64, 0, 1_000_000)?;
+        range("max_concurrent_events", u64::from(self.max_concurrent_events), 1, 1024)?;
         range("image_cache_bytes", self.image_cache_bytes, 1 << 20, 1 << 40)?;
         range("body_memory_bytes", self.body_memory_bytes.unwrap_or(1), 1, 1 << 40)?;
         range("telemetry.max_age_days", self.telemetry.max_age_days, 1, 36_500)?;

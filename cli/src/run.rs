@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use http_body_util::BodyExt as _;
+use picloud_host::active::{Active, ActiveApp, ActiveScript, ActiveSet};
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
 use picloud_host::call::{
@@ -16,7 +17,7 @@ use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::ingress;
 use picloud_host::limits::Limits;
 use picloud_host::loader::Loader as _;
-use picloud_host::memory::{MemoryKv, MemoryScripts};
+use picloud_host::memory::{self, MemoryScripts};
 use picloud_host::ports::SystemClock;
 use uuid::Uuid;
 
@@ -60,7 +61,9 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
         script: Arc::new(script(&name, &source)),
         execution_id,
         root_execution_id: execution_id,
+        parent_execution_id: None,
         trigger_depth: 0,
+        completes: None,
         principal: None,
         limits,
         traceparent: None,
@@ -95,8 +98,7 @@ async fn execute(request: &Arc<ExecRequest>, source: &str, aot: AotCache) -> any
         aot,
         image_cache_bytes: IMAGE_CACHE,
         scripts: Arc::new(MemoryScripts::default()),
-        kv: Arc::new(MemoryKv::new()),
-        clock: Arc::new(SystemClock),
+        services: memory::services(active(request), Arc::new(SystemClock)),
     };
     let executor = tokio::task::spawn_blocking(|| Executor::new(config)).await??;
     let not_loaded = |failure: Failure| Outcome {
@@ -104,11 +106,24 @@ async fn execute(request: &Arc<ExecRequest>, source: &str, aot: AotCache) -> any
         cost: Cost::default(),
         log: Vec::new(),
         log_dropped: 0,
+        repeats: false,
     };
     Ok(match executor.load(source, &request.limits).await {
         Ok(_) => executor.execute(request.clone()).await,
         Err(failure) => not_loaded(failure),
     })
+}
+
+/// The script alone, so that it can make events for itself.
+fn active(request: &ExecRequest) -> Arc<Active> {
+    let ScriptRef { app, app_id, script, .. } = &*request.script;
+    let itself =
+        ActiveScript { script: request.script.clone(), handles_requests: true, handles_events: true };
+    let scripts = [(script.clone(), itself)].into();
+    let app = (app.clone(), ActiveApp { id: *app_id, limits: request.limits, scripts });
+    let active = Active::default();
+    active.publish(ActiveSet { apps: [app].into(), ..ActiveSet::default() });
+    Arc::new(active)
 }
 
 fn script(name: &str, source: &str) -> ScriptRef {

@@ -14,7 +14,8 @@ use axum::http::Uri;
 use picloud_host::active::Active;
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
-use picloud_host::executor::{Executor, ExecutorConfig};
+use picloud_host::dispatcher::{Dispatcher, Lanes};
+use picloud_host::executor::{Executor, ExecutorConfig, Services};
 use picloud_host::gate::Gate;
 use picloud_host::ingress::{self, Guard, Ingress};
 use picloud_host::ports::{Clock, SystemClock};
@@ -47,6 +48,7 @@ pub struct Server {
     pub new_token: Option<String>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    dispatching: JoinHandle<()>,
     storage: Storage,
 }
 
@@ -81,7 +83,8 @@ impl Server {
         let address = listener.local_addr()?;
         let clock = Arc::new(SystemClock);
         let stop = CancellationToken::new();
-        let storage = Storage::open(data, config, clock.clone(), stop.clone()).await?;
+        let active = Arc::new(Active::default());
+        let storage = Storage::open(data, config, clock.clone(), active.clone(), stop.clone()).await?;
 
         let budget = Budget::probe(config.limits.memory_bytes);
         tracing::info!("{budget}");
@@ -90,20 +93,25 @@ impl Server {
             aot: AotCache::in_dir(storage.data.cache()?),
             image_cache_bytes: usize::try_from(config.image_cache_bytes).unwrap_or(usize::MAX),
             scripts: Arc::new(storage.store.clone()),
-            kv: storage.kv.clone(),
-            clock: clock.clone(),
+            services: Services {
+                kv: storage.kv.clone(),
+                events: storage.kv.clone(),
+                active: active.clone(),
+                clock: clock.clone(),
+            },
         })
         .await?;
         let ingress = Arc::new(Ingress {
-            active: Arc::new(Active::default()),
+            active,
             executor,
-            gate: Gate::new(settings::gate(config, &budget)),
+            gate: Arc::new(Gate::new(settings::gate(config, &budget))),
             bodies: settings::bodies(config, &budget),
             answers: settings::answers(config, &budget),
             log: storage.telemetry.clone(),
             clock,
         });
         let control = control_plane(config, &storage, &ingress).await?;
+        let dispatcher = dispatcher(config, &storage, &ingress);
         let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
         let router = Arc::new(ingress::Router {
             ingress,
@@ -115,13 +123,16 @@ impl Server {
         // Last: a start that fails must not have made a token that nobody gets to see.
         let new_token = if config.dev { None } else { storage.store.create_admin_token().await? };
         let serving = tokio::spawn(ingress::serve(listener, router, settings::server(config), stop.clone()));
-        Ok(Self { address, new_token, stop, serving, storage })
+        let drain = settings::server(config).drain;
+        let dispatching = tokio::spawn(dispatcher.run(stop.clone(), drain));
+        Ok(Self { address, new_token, stop, serving, dispatching, storage })
     }
 
     /// Take no more calls, let those under way finish, write everything down.
     pub async fn stop(self) {
         self.stop.cancel();
         joined(self.serving.await, "the listener");
+        joined(self.dispatching.await, "the dispatcher");
         self.storage.close().await;
     }
 }
@@ -130,6 +141,8 @@ impl Server {
 struct Storage {
     store: Store,
     kv: Arc<SqliteKv>,
+    /// Where the events of `kv` wait.
+    lanes: Arc<Lanes>,
     database: Database,
     telemetry: Arc<Telemetry>,
     telemetry_task: JoinHandle<()>,
@@ -144,17 +157,25 @@ impl Storage {
         data: DataDir,
         config: &ServeConfig,
         clock: Arc<dyn Clock>,
+        active: Arc<Active>,
         closing: CancellationToken,
     ) -> Result<Self> {
         let database = Database::open(&data.path("picloud.db"), Durability::Full, &store::MIGRATOR).await?;
         let store = Store::open(database.clone(), clock.clone()).await?;
-        let kv = Arc::new(store::kv::open(database.clone(), SequencerOptions::default()).await?);
+        let lanes = Arc::new(Lanes::default());
+        let options = SequencerOptions {
+            clock: clock.clone(),
+            active,
+            lanes: lanes.clone(),
+            ..SequencerOptions::default()
+        };
+        let kv = Arc::new(store::kv::open(database.clone(), options).await?);
         let telemetry_stop = CancellationToken::new();
         let path = data.path("telemetry.db");
         let settings = settings::telemetry(&config.telemetry);
         let (telemetry, telemetry_task) =
             Telemetry::start(&path, settings, clock, telemetry_stop.clone(), closing).await;
-        Ok(Self { store, kv, database, telemetry, telemetry_task, telemetry_stop, data })
+        Ok(Self { store, kv, lanes, database, telemetry, telemetry_task, telemetry_stop, data })
     }
 
     async fn close(self) {
@@ -179,6 +200,8 @@ async fn control_plane(
         publisher,
         loader: ingress.executor.clone(),
         kv: storage.kv.clone(),
+        events: storage.kv.clone(),
+        active: ingress.active.clone(),
         clock: ingress.clock.clone(),
         telemetry: storage.telemetry.clone(),
         limits: config.limits,
@@ -186,6 +209,23 @@ async fn control_plane(
     };
     let metrics = prometheus::router(storage.telemetry.clone(), gauges(ingress.clone()));
     Ok(api::router(state).merge(metrics).fallback(nothing_here))
+}
+
+/// Turns events into calls, through the same gate and executor as requests.
+fn dispatcher(config: &ServeConfig, storage: &Storage, ingress: &Ingress) -> Arc<Dispatcher> {
+    let concurrent = usize::from(config.max_concurrent_events);
+    Arc::new(Dispatcher {
+        active: ingress.active.clone(),
+        executor: ingress.executor.clone(),
+        gate: ingress.gate.clone(),
+        log: ingress.log.clone(),
+        clock: ingress.clock.clone(),
+        kv: storage.kv.clone(),
+        events: storage.kv.clone(),
+        lanes: storage.lanes.clone(),
+        app_concurrency: concurrent,
+        script_concurrency: concurrent.div_ceil(2),
+    })
 }
 
 fn joined(result: Result<(), tokio::task::JoinError>, what: &str) {

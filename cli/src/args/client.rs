@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::event::{EventsArgs, TraceArgs, TriggersArgs};
+
 /// The most log lines that the server gives at once.
 pub const MAX_LOG_LINES: u32 = 1000;
 
@@ -64,6 +66,23 @@ Examples:
 
     /// Read and write the keys and values of an app
     Kv(KvArgs),
+
+    /// Let changes of keys, messages and queues call scripts
+    Triggers(TriggersArgs),
+
+    /// See what is still to happen and what has failed; send events, take them back, replay them
+    #[command(after_help = "\
+Examples:
+  picloud events                              what waits, runs and is dead
+  picloud events --state dead --queue mails
+  picloud events replay --all --of-queue mails")]
+    Events(EventsArgs),
+
+    /// Count what waits, runs and is dead, by queue and by script
+    Queues(AppOnly),
+
+    /// Show what one call has led to, as a tree
+    Trace(TraceArgs),
 }
 
 /// The app that a command is about.

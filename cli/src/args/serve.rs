@@ -56,6 +56,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "CALLS")]
     pub max_waiting_calls: Option<u64>,
 
+    /// Events of one app that run at the same time [default: 16]
+    #[arg(long, value_name = "EVENTS")]
+    pub max_concurrent_events: Option<u64>,
+
     /// Memory for the images of scripts that are called often [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     pub image_cache_bytes: Option<u64>,

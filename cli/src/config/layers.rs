@@ -30,6 +30,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("dev", Kind::Bool),
     ("max_concurrent_calls", Kind::Int),
     ("max_waiting_calls", Kind::Int),
+    ("max_concurrent_events", Kind::Int),
     ("image_cache_bytes", Kind::Int),
     ("body_memory_bytes", Kind::Int),
     ("telemetry.max_age_days", Kind::Int),
@@ -110,6 +111,7 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
     let numbers = [
         ("max_concurrent_calls", args.max_concurrent_calls),
         ("max_waiting_calls", args.max_waiting_calls),
+        ("max_concurrent_events", args.max_concurrent_events),
         ("image_cache_bytes", args.image_cache_bytes),
         ("body_memory_bytes", args.body_memory_bytes),
         ("telemetry.max_age_days", args.telemetry_max_age_days),

@@ -61,7 +61,7 @@ fn every_flag_reaches_the_configuration() {
     let config = resolve(
         flags(
             "--address localhost:0 --data-dir /srv/pi --dev --limit deadline-ms=5 --max-concurrent-calls 7 \
-             --max-waiting-calls 0 --image-cache-bytes 1048576 --body-memory-bytes 1048578 \
+             --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --body-memory-bytes 1048578 \
              --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
              --telemetry-max-rows-per-second 9 --drain-seconds 0 --log-format json --log-level picloud_host=debug,warn",
         ),
@@ -76,6 +76,7 @@ fn every_flag_reaches_the_configuration() {
         limits: Limits { deadline_ms: 5, ..Limits::default() },
         max_concurrent_calls: NonZeroUsize::new(7),
         max_waiting_calls: 0,
+        max_concurrent_events: 3,
         image_cache_bytes: 1_048_576,
         body_memory_bytes: Some(1_048_578),
         telemetry: TelemetryConfig { max_age_days: 8, max_bytes: 1_048_577, max_rows_per_second: 9 },

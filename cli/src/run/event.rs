@@ -4,6 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use picloud_host::call::EventCall;
+use picloud_host::event::EventKind;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -68,6 +69,7 @@ fn event(text: &[u8], execution_id: Uuid) -> Result<EventCall, String> {
         subject: written.subject,
         time_ms: time.map_err(|_| "`time` is before 1970".to_owned())?,
         data: written.data.map_or_else(|| "null".to_owned(), |data| data.get().to_owned()),
+        trigger: EventKind::Event,
     })
 }
 
