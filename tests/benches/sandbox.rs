@@ -21,7 +21,7 @@ use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::ingress::BUILT_IN_ROUTE;
 use picloud_host::limits::Limits;
 use picloud_host::loader::Loader as _;
-use picloud_host::memory::{MemoryKv, MemoryScripts};
+use picloud_host::memory::{self, MemoryScripts};
 use picloud_host::ports::SystemClock;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -63,8 +63,7 @@ impl Bench {
                 aot: aot_cache(),
                 image_cache_bytes,
                 scripts: scripts.clone(),
-                kv: Arc::new(MemoryKv::new()),
-                clock: Arc::new(SystemClock),
+                services: memory::services(Arc::default(), Arc::new(SystemClock)),
             })
         };
         Self { executor: Arc::new(executor.expect("an executor starts")), scripts, runtime }
@@ -102,6 +101,8 @@ fn request(version: i64, source: &str, body: &'static str) -> ExecRequest {
         }),
         execution_id,
         root_execution_id: execution_id,
+        parent_execution_id: None,
+        completes: None,
         trigger_depth: 0,
         principal: None,
         limits: Limits::default(),

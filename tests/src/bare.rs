@@ -12,7 +12,7 @@ use picloud_host::call::{AppId, ExecRequest, Failure, Outcome, Payload, ScriptRe
 use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader as _};
-use picloud_host::memory::{MemoryKv, MemoryScripts};
+use picloud_host::memory::{self, MemoryScripts};
 use picloud_host::ports::SystemClock;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -47,8 +47,7 @@ impl BareExecutor {
                 aot: AotCache::in_dir(cache.expect("the cache is there")),
                 image_cache_bytes: 64 << 20,
                 scripts: scripts.clone(),
-                kv: Arc::new(MemoryKv::new()),
-                clock: Arc::new(SystemClock),
+                services: memory::services(Arc::default(), Arc::new(SystemClock)),
             })
         });
         let executor = executor.await.expect("an executor starts");
@@ -91,7 +90,9 @@ impl BareExecutor {
             script: script.clone(),
             execution_id,
             root_execution_id: execution_id,
+            parent_execution_id: None,
             trigger_depth,
+            completes: None,
             principal: None,
             limits,
             traceparent: None,

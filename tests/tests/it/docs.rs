@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use picloud_host::call::{EventCall, Payload};
+use picloud_host::event::EventKind;
 use picloud_tests::{BareExecutor, TestApp};
 
 /// What examples may use besides what scripts have. Behind the example, so that its lines keep their numbers.
@@ -106,6 +107,7 @@ async fn every_example_with_events_handles_one() {
             subject: Some("total".to_owned()),
             time_ms: 1_790_000_000_000,
             data: r#"{"total":12}"#.to_owned(),
+            trigger: EventKind::Event,
         };
         let source = format!("{}{ASSERTIONS}", example.source);
         let outcome = executor.call_source(&source, 0, Payload::Event(event)).await;

@@ -1,6 +1,7 @@
 //! Events: calls without a caller, through the real sandbox.
 
 use picloud_host::call::{EventCall, HttpCall, Outcome, Payload};
+use picloud_host::event::EventKind;
 use picloud_host::limits::Limits;
 use picloud_host::problem::Code;
 use picloud_tests::BareExecutor;
@@ -12,7 +13,8 @@ fn event() -> Payload {
         kind: "picloud.kv.set".to_owned(),
         subject: Some("orders/7".to_owned()),
         time_ms: 1_790_000_000_000,
-        data: r#"{"new":{"total":12},"old":null}"#.to_owned(),
+        data: r#"{"after":{"total":12},"before":null}"#.to_owned(),
+        trigger: EventKind::Event,
     })
 }
 
@@ -31,7 +33,7 @@ async fn a_handler_sees_the_event_and_its_effects_are_kept() {
     let source = r#"
         fn on_event(event) {
             log::info("got " + event.type);
-            kv::set("seen", [event.id, event.source, event.type, event.subject, event.time, event.data["new"].total, ctx.trigger_depth]);
+            kv::set("seen", [event.id, event.source, event.type, event.subject, event.time, event.data.after.total, ctx.trigger_depth]);
             "nobody looks at this"
         }"#;
     let outcome = executor.call_source(source, 3, event()).await;

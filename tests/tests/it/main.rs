@@ -13,3 +13,4 @@ mod kv;
 mod process;
 mod rest;
 mod tidy;
+mod triggers;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
-Compare PiCloud with a native server without isolation, and measure uploads, cold scripts, starts and memory.
+Compare PiCloud with a native server without isolation, and measure a queue, uploads, cold scripts, starts and memory.
 
 Usage: bench [--quick] [--picloud FILE | --picloud-url URL] [--baseline FILE]
 
@@ -38,10 +38,12 @@ pub(crate) struct Size {
     pub(crate) scripts: usize,
     /// Starts that are timed up to the first answer.
     pub(crate) starts: usize,
+    /// Events in the queue that is drained.
+    pub(crate) events: usize,
 }
 
-const FULL: Size = Size { seconds: 2, pairs: 3, uploads: 20, scripts: 1000, starts: 10 };
-const QUICK: Size = Size { seconds: 1, pairs: 1, uploads: 5, scripts: 100, starts: 3 };
+const FULL: Size = Size { seconds: 2, pairs: 3, uploads: 20, scripts: 1000, starts: 10, events: 100_000 };
+const QUICK: Size = Size { seconds: 1, pairs: 1, uploads: 5, scripts: 100, starts: 3, events: 5_000 };
 
 impl Args {
     /// Read the command line. None when it asks for help.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use serde_json::Value;
 
 use crate::cases::Request;
 
@@ -46,6 +47,24 @@ impl Client {
         let text = answer.text().await?;
         ensure!(status.is_success(), "PUT {url} answered {status}: {text}");
         Ok(())
+    }
+
+    /// Put a JSON document.
+    pub(crate) async fn put_json(&self, path: &str, document: &Value) -> anyhow::Result<()> {
+        let answer = self.http.put(format!("{}{path}", self.url)).json(document).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "PUT {path} answered {status}: {text}");
+        Ok(())
+    }
+
+    /// Get a JSON document.
+    pub(crate) async fn get_json(&self, path: &str) -> anyhow::Result<Value> {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status == 200, "GET {path} answered {status}: {text}");
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// Call a script of the app `default`.

@@ -1,8 +1,8 @@
 //! `make bench`: PiCloud against the same scripts on a native server without isolation, as ratios of one run.
 //!
 //! In reading order: `args` (what can be chosen), `process` (a server under test), `client` (its REST API), `cases` (the
-//! scripts and their right answers), `wrk` (one load run), `throughput` (pairs of load runs), `lifecycle` (upload, cold
-//! scripts, start, memory), `report` (Markdown on standard output). Progress goes to standard error.
+//! scripts and their right answers), `wrk` (one load run), `throughput` (pairs of load runs), `events` (a queue that
+//! drains), `lifecycle` (upload, cold scripts, start, memory), `report` (Markdown on standard output). Progress goes to standard error.
 
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::process::{Picloud, Server};
 mod args;
 mod cases;
 mod client;
+mod events;
 mod lifecycle;
 mod process;
 mod report;
@@ -52,6 +53,8 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     report::throughput(args, &rows);
     drop(baseline);
 
+    let (picloud, drain) = events::measure(args, picloud).await?;
+    report::events(&drain);
     let facts = lifecycle::measure(args, picloud).await?;
     report::lifecycle(&facts);
     eprintln!("done in {:.0} s", begun.elapsed().as_secs_f64());

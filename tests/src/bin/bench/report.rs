@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::args::Args;
+use crate::events::Drain;
 use crate::lifecycle::Facts;
 use crate::throughput::{Row, median};
 
@@ -81,6 +82,22 @@ fn ratio_goal(row: &Row) -> String {
         .iter()
         .find(|(name, connections, _)| *name == row.name && connections.contains(&row.connections));
     goal.map_or_else(String::new, |(_, _, least)| format!("{least} {}", verdict(row.ratio >= *least)))
+}
+
+/// The line about the queue.
+pub(crate) fn events(drain: &Drain) {
+    let memory = drain.peak_memory.map_or_else(
+        || "not measured".to_owned(),
+        |bytes| format!("{:.1} MiB", bytes as f64 / MEBIBYTE as f64),
+    );
+    println!(
+        "Events: {} were put into a queue and handled in {:.1} s, {:.0} a second; {} still waited when the last was \
+         stored. Most resident memory: {memory}.\n",
+        drain.events,
+        drain.took.as_secs_f64(),
+        drain.events as f64 / drain.took.as_secs_f64(),
+        drain.waited,
+    );
 }
 
 /// The table of everything else.

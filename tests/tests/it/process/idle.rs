@@ -28,6 +28,9 @@ async fn an_idle_server_neither_wakes_up_nor_writes() {
     for expected in 1..=20 {
         assert_eq!(server.get("/default/hello").await.text(), expected.to_string());
     }
+    // What is to happen in the future costs nothing until then.
+    server.deploy("later", "fn on_event(event) { 1 } fn handle(req) { triggers::schedule(\"later\", time::now() + 86400000, 1) }").await;
+    assert_eq!(server.get("/default/later").await.status, 200);
     // Whoever reads them makes the server write them down, so that no timer is left for that.
     let metrics = server.get("/api/v1/apps/default/scripts/hello/metrics").await;
     assert_eq!(metrics.status, 200, "{metrics}");

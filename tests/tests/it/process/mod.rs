@@ -3,5 +3,6 @@
 mod cli;
 mod crash;
 mod idle;
+mod ledger;
 mod lifecycle;
 mod limits;

@@ -34,6 +34,7 @@ fn the_server_does_not_panic_on_purpose() {
 const UNSAFE: &[(&str, &str)] = &[
     ("guest/src/memory.rs", "the allocator, and the view of the whole memory"),
     ("host/src/aot.rs", "machine code from a file"),
+    ("host/src/clock.rs", "a file descriptor that the runtime watches"),
     ("host/src/budget.rs", "reserving address space to learn how much there is"),
 ];
 
