@@ -32,7 +32,7 @@ impl Lanes {
     }
 
     /// Take what was noted since the last time.
-    pub(super) fn take(&self) -> Vec<LaneDue> {
+    pub(crate) fn take(&self) -> Vec<LaneDue> {
         let news = std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner));
         news.into_iter().map(|((app, lane), due_ms)| LaneDue { app, lane, due_ms }).collect()
     }

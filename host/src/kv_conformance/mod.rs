@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod basics;
+pub mod events;
 pub mod faults;
 pub mod lists;
 pub mod races;
@@ -47,6 +48,11 @@ macro_rules! kv_conformance {
         $crate::kv_conformance!($make, faults: [
             a_failed_group_leaves_nothing, what_was_built_on_a_failure_fails, readers_wait_for_what_they_read,
             a_closed_store_refuses,
+        ]);
+        $crate::kv_conformance!($make, events: [
+            an_event_is_claimed_once, only_a_claim_can_be_ended, a_removed_event_is_not_claimed,
+            a_claimed_event_is_not_removed, a_failed_group_gives_claims_back, an_event_is_told_when_it_is_durable,
+            a_dedupe_key_is_taken_until_its_event_is_done, changes_of_keys_make_events_in_the_same_commit,
         ]);
     };
     ($make:path, $module:ident: [$($case:ident),+ $(,)?]) => {

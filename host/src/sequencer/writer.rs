@@ -16,11 +16,11 @@ pub(super) async fn run<B: KvBackend>(shared: Arc<Shared<B>>) {
             Next::Write(group) => match shared.backend.apply(&group).await {
                 Ok(()) => {
                     let settled = shared.lock().written();
+                    shared.options.lanes.note(settled.lanes);
                     tell(settled.waiters, None);
                     if settled.sooner {
                         shared.expiry.notify_one();
                     }
-                    shared.options.lanes.note(settled.lanes);
                 }
                 Err(error) => {
                     tracing::error!(%error, keys = group.changes.len(), events = group.events.len(), "cannot write");
