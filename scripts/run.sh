@@ -24,6 +24,9 @@ until "$picloud" scripts >/dev/null 2>&1; do
 done
 
 "$picloud" deploy examples
+for file in examples/triggers/*.json; do
+    "$picloud" triggers set "$(basename "$file" .json)" "@$file"
+done
 echo
 echo "Try:"
 for file in examples/*.rhai; do

@@ -4,6 +4,7 @@
 
 mod docs;
 mod events;
+mod examples;
 mod executions;
 mod fuel;
 mod golden;
