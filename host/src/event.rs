@@ -259,10 +259,13 @@ pub enum EventOp {
         /// When it may run.
         due_ms: u64,
     },
-    /// A schedule has run up to here: the next time is this one.
+    /// A schedule has run up to here: the next time is this one. Does nothing when it was due at another time than is
+    /// said here, because somebody has changed it meanwhile.
     Advance {
         /// Which.
         trigger: TriggerId,
+        /// When it was due, in milliseconds since the Unix epoch.
+        from_ms: u64,
         /// When it is due next, in milliseconds since the Unix epoch; none when never.
         next_ms: Option<u64>,
     },

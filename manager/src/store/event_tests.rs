@@ -102,7 +102,7 @@ async fn what_is_not_there_is_not_changed() {
         [claim(&gone), retry(&gone, None), bury(&gone), replay(&gone)].into_iter().chain(ends).collect(),
     )
     .await;
-    test.apply(vec![EventOp::Advance { trigger: TriggerId(9), next_ms: Some(1) }]).await;
+    test.apply(vec![EventOp::Advance { trigger: TriggerId(9), from_ms: 0, next_ms: Some(1) }]).await;
     assert_eq!(test.dump().await, before);
 }
 

@@ -152,13 +152,16 @@ async fn schedules_are_due_in_their_order() {
     assert_eq!(due(20, 9).await, ["early"]);
     assert_eq!(due(99, 9).await, ["early", "late"]);
     assert_eq!(due(99, 1).await, ["early"]);
-    test.apply(vec![EventOp::Advance { trigger: early.id, next_ms: Some(60) }]).await;
+    let advance = |trigger, from_ms, next_ms| vec![EventOp::Advance { trigger, from_ms, next_ms }];
+    test.apply(advance(early.id, 20, Some(60))).await;
     assert_eq!(due(99, 9).await, ["late", "early"]);
     let advanced = test.trigger("early").await.unwrap();
     assert_eq!((advanced.next_ms, advanced.tag()), (Some(60), early.tag()), "to have run is no change");
     // What is stored as it is does not start anew.
     assert_eq!(test.put_trigger("early", &schedule(1)).await, (Put::Unchanged, advanced));
-    test.apply(vec![EventOp::Advance { trigger: late.id, next_ms: None }]).await;
+    test.apply(advance(late.id, 31, Some(40))).await;
+    assert_eq!(test.trigger("late").await.unwrap(), late, "it was not due at that time");
+    test.apply(advance(late.id, 30, None)).await;
     assert_eq!(
         (test.store.next_schedule().await.unwrap(), due(99, 9).await),
         (Some(60), vec!["early".into()])

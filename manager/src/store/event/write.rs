@@ -131,8 +131,8 @@ async fn write_alone(connection: &mut SqliteConnection, op: &EventOp, now_ms: u6
             bind_failure(sqlx::query(BURY).bind(bytes(*id)).bind(to_i64(now_ms)), failure)
         }
         EventOp::Replay { id, due_ms, .. } => sqlx::query(REPLAY).bind(bytes(*id)).bind(to_i64(*due_ms)),
-        EventOp::Advance { trigger, next_ms } => {
-            sqlx::query(ADVANCE).bind(trigger.0).bind(next_ms.map(to_i64))
+        EventOp::Advance { trigger, from_ms, next_ms } => {
+            sqlx::query(ADVANCE).bind(trigger.0).bind(to_i64(*from_ms)).bind(next_ms.map(to_i64))
         }
         EventOp::Insert(_) | EventOp::Claim { .. } | EventOp::Complete { .. } | EventOp::Remove { .. } => {
             return Ok(());
@@ -236,7 +236,7 @@ const REPLAY: &str = "
            end
     where  id = $1";
 
-const ADVANCE: &str = "update event_trigger set next_ms = $2 where id = $1";
+const ADVANCE: &str = "update event_trigger set next_ms = $3 where id = $1 and next_ms = $2";
 
 /// See [`super::statements`].
 #[cfg(test)]
