@@ -1,12 +1,13 @@
 //! The control plane of PiCloud: what is stored, and the REST API over it.
 //!
 //! In reading order: `name` (what things may be called), `store` (SQL and nothing else), `publish` (how a change
-//! reaches the data plane), `telemetry` (records of executions on their way to the store), `api` (HTTP handlers over
-//! the store), `prometheus` (the page `/metrics`).
+//! reaches the data plane), `schedule` (events that the clock makes), `telemetry` (records of executions on their way to
+//! the store), `api` (HTTP handlers over the store), `prometheus` (the page `/metrics`).
 
 pub mod api;
 pub mod name;
 pub mod prometheus;
 pub mod publish;
+pub mod schedule;
 pub mod store;
 pub mod telemetry;

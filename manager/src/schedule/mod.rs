@@ -1,0 +1,3 @@
+//! Schedules: events that the clock makes.
+
+pub mod cron;
