@@ -23,6 +23,7 @@ use picloud_host::problem::{Code, Problem};
 use picloud_host::sequencer::SequencerOptions;
 use picloud_manager::prometheus::{Gauges, ReadGauges};
 use picloud_manager::publish::Publisher;
+use picloud_manager::schedule::Scheduler;
 use picloud_manager::store::kv::SqliteKv;
 use picloud_manager::store::{self, Database, Durability, Store};
 use picloud_manager::telemetry::Telemetry;
@@ -49,6 +50,7 @@ pub struct Server {
     stop: CancellationToken,
     serving: JoinHandle<()>,
     dispatching: JoinHandle<()>,
+    scheduling: JoinHandle<()>,
     storage: Storage,
 }
 
@@ -110,7 +112,9 @@ impl Server {
             log: storage.telemetry.clone(),
             clock,
         });
-        let control = control_plane(config, &storage, &ingress).await?;
+        let schedules =
+            Arc::new(Scheduler::new(storage.store.clone(), storage.kv.clone(), ingress.clock.clone()));
+        let control = control_plane(config, &storage, &ingress, schedules.clone()).await?;
         let dispatcher = dispatcher(config, &storage, &ingress);
         let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
         let router = Arc::new(ingress::Router {
@@ -125,13 +129,18 @@ impl Server {
         let serving = tokio::spawn(ingress::serve(listener, router, settings::server(config), stop.clone()));
         let drain = settings::server(config).drain;
         let dispatching = tokio::spawn(dispatcher.run(stop.clone(), drain));
-        Ok(Self { address, new_token, stop, serving, dispatching, storage })
+        let scheduling = tokio::spawn({
+            let stop = stop.clone();
+            async move { schedules.run(stop).await }
+        });
+        Ok(Self { address, new_token, stop, serving, dispatching, scheduling, storage })
     }
 
     /// Take no more calls, let those under way finish, write everything down.
     pub async fn stop(self) {
         self.stop.cancel();
         joined(self.serving.await, "the listener");
+        joined(self.scheduling.await, "the scheduler");
         joined(self.dispatching.await, "the dispatcher");
         self.storage.close().await;
     }
@@ -192,6 +201,7 @@ async fn control_plane(
     config: &ServeConfig,
     storage: &Storage,
     ingress: &Arc<Ingress>,
+    schedules: Arc<Scheduler>,
 ) -> Result<axum::Router> {
     let publisher = Publisher::new(storage.store.clone(), ingress.active.clone(), config.limits);
     publisher.publish().await.context("cannot read the scripts")?;
@@ -201,6 +211,7 @@ async fn control_plane(
         loader: ingress.executor.clone(),
         kv: storage.kv.clone(),
         events: storage.kv.clone(),
+        schedules,
         active: ingress.active.clone(),
         clock: ingress.clock.clone(),
         telemetry: storage.telemetry.clone(),

@@ -31,12 +31,19 @@ pub enum TriggersCommand {
 Examples:
   picloud triggers set low-stock '{\"kind\": \"kv\", \"prefix\": \"stock/\", \"script\": \"reorder\"}'
   picloud triggers set mails '{\"kind\": \"queue\", \"script\": \"send-mail\", \"concurrency\": 2}'
+  picloud triggers set report '{\"kind\": \"schedule\", \"script\": \"report\", \"cron\": \"0 7 * * 1-5\",
+                                \"timezone\": \"Europe/Berlin\"}'
   picloud triggers set heat @heat.json        from a file (`-` reads standard input)")]
     Set {
         /// The trigger
         name: String,
         /// What it is to be: JSON text, `@FILE` for a file, or `-` for standard input
         trigger: String,
+    },
+    /// Run a schedule now, whatever its times are
+    Run {
+        /// The schedule
+        name: String,
     },
     /// Delete a trigger; events that it has made stay
     Rm {

@@ -18,8 +18,8 @@ use crate::output::text::{clean, clean_lines, excerpt};
 const MAX_TRIGGER: usize = 64 << 10;
 
 /// Members that all triggers have; the rest is what the kind needs.
-const COMMON: [&str; 8] =
-    ["app", "name", "kind", "script", "attempts", "enabled", "created_at", "updated_at"];
+const COMMON: [&str; 9] =
+    ["app", "name", "kind", "script", "attempts", "enabled", "created_at", "updated_at", "next_runs"];
 
 /// Run one of the commands about triggers.
 ///
@@ -31,6 +31,7 @@ pub async fn run(args: &TriggersArgs, api: &Api, terminal: &mut Terminal) -> Res
         None | Some(TriggersCommand::List) => list(api, terminal).await,
         Some(TriggersCommand::Show { name }) => show(name, api, terminal).await,
         Some(TriggersCommand::Set { name, trigger }) => set(name, trigger, api, terminal).await,
+        Some(TriggersCommand::Run { name }) => run_now(name, api, terminal).await,
         Some(TriggersCommand::Rm { name }) => delete(name, api, terminal).await,
     }
 }
@@ -80,6 +81,14 @@ async fn set(name: &str, trigger: &str, api: &Api, terminal: &mut Terminal) -> R
         text(&trigger, "kind"),
         text(&trigger, "script")
     ))
+}
+
+async fn run_now(name: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    api.send(Call::api(Method::POST, api.path(["triggers", name, "run"]))).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "name": name, "result": "runs" }));
+    }
+    terminal.line(&format!("runs  {}", clean(name)))
 }
 
 async fn delete(name: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {

@@ -44,6 +44,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::name::Name;
 use crate::publish::Publisher;
+use crate::schedule::Scheduler;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
@@ -65,6 +66,8 @@ pub struct State {
     pub events: Arc<dyn Events>,
     /// What is published: where events go.
     pub active: Arc<Active>,
+    /// Makes the events of schedules.
+    pub schedules: Arc<Scheduler>,
     /// The time by which keys expire.
     pub clock: Arc<dyn Clock>,
     /// The limits of uploads, of loading, and of keys and values.

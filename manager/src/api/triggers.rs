@@ -19,6 +19,7 @@ use crate::api::path::{AppPath, TriggerPath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
 use crate::name::Name;
+use crate::schedule::{RunNowError, Scheduler};
 use crate::store::script::Put;
 use crate::store::trigger::{self, TriggerConfig};
 use crate::store::{ChangeError, Precondition};
@@ -29,7 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
         get_trigger,
         put_trigger,
         delete_trigger
-    ))
+    )).routes(routes!(run_trigger))
 }
 
 /// What makes events, and for which script.
@@ -51,11 +52,25 @@ pub(crate) struct Trigger {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// When a schedule that is enabled is due the next times, at most five.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>, format = DateTime, required = false)]
+    next_runs: Vec<Timestamp>,
 }
+
+/// How many of the next times of a schedule are shown.
+const NEXT_RUNS: usize = 5;
 
 impl From<trigger::Trigger> for Trigger {
     fn from(stored: trigger::Trigger) -> Self {
+        // The first is what is stored: a time that has come is due until its event is made.
+        let first = stored.next_ms.filter(|_| stored.enabled);
+        let next = first.map(|first| {
+            let more = Scheduler::preview(&stored.config, NEXT_RUNS - 1, first).unwrap_or_default();
+            std::iter::once(first).chain(more).map(timestamp).collect()
+        });
         Self {
+            next_runs: next.unwrap_or_default(),
             app: stored.app,
             name: stored.name,
             script: stored.script,
@@ -146,6 +161,7 @@ async fn put_trigger(
     let (store, name) = (state.store.clone(), path.name.clone());
     let change = async move { store.put_trigger(app, &name, &new, &precondition).await };
     let (put, stored) = state.publisher.change(change).await?;
+    state.schedules.changed();
     let tag = [(header::ETAG, etag(&stored.tag()))];
     let body = Json(Trigger::from(stored));
     Ok(match put {
@@ -184,4 +200,23 @@ async fn delete_trigger(
     };
     state.publisher.change(change).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Run a schedule now, whatever its times are. When it is due next stays as it is.
+#[utoipa::path(
+    post, path = "/api/v1/apps/{app}/triggers/{name}/run", tag = "triggers", params(TriggerPath),
+    responses(
+        (status = 202, description = "There is an event."),
+        (status = 404, description = "`app-not-found`, `trigger-not-found`"),
+        (status = 503, description = "`storage-unavailable`"),
+    ),
+)]
+async fn run_trigger(_: Admin, state: State, path: TriggerPath) -> Result<StatusCode, Problem> {
+    let app = state.app_id(&path.app).await?;
+    state.schedules.run_now(app, &path.name).await.map_err(|error| match error {
+        RunNowError::NoTrigger => Problem::new(Code::TriggerNotFound),
+        RunNowError::NoSchedule => Problem::new(Code::TriggerNotFound).detail("The trigger is no schedule."),
+        RunNowError::Store(error) => error.into(),
+    })?;
+    Ok(StatusCode::ACCEPTED)
 }

@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 
 use crate::api::{Auth, State, router};
 use crate::publish::Publisher;
+use crate::schedule::Scheduler;
 use crate::store::kv;
 use crate::store::testing::TestStore;
 use crate::telemetry::tests::Fixture;
@@ -86,6 +87,7 @@ impl TestApi {
         let options = SequencerOptions { clock: clock.clone(), ..SequencerOptions::default() };
         let kv = Arc::new(kv::open(test.database.clone(), options).await.unwrap());
         let state = State {
+            schedules: Arc::new(Scheduler::new(store.clone(), kv.clone(), clock.clone())),
             store,
             publisher,
             loader: loader.clone(),

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::api::State;
 use crate::api::body::read;
 use crate::name::Name;
+use crate::schedule::Scheduler;
 use crate::store::trigger::{NewTrigger, TriggerConfig};
 
 /// The longest body, in bytes.
@@ -20,7 +21,7 @@ const MAX_BYTES: u64 = 64 << 10;
 #[schema(as = TriggerBody)]
 #[expect(dead_code, reason = "only described here; what is sent is read by kind")]
 pub(crate) struct TriggerBody {
-    /// `kv`, `topic` or `queue`.
+    /// `kv`, `topic`, `queue` or `schedule`.
     #[schema(example = "kv")]
     kind: String,
     /// The script that is called. It may be uploaded later.
@@ -43,6 +44,21 @@ pub(crate) struct TriggerBody {
     /// `queue`: the wait before the second attempt, at most, in milliseconds, which doubles with each; 1000 when not
     /// given.
     backoff_ms: Option<u64>,
+    /// `schedule`: when, as a cron expression of 5 fields, of 6 with the second before them, or a macro such as `@daily`.
+    #[schema(example = "0 7 * * 1-5")]
+    cron: Option<String>,
+    /// `schedule`: by which clock, a name of the IANA database; `UTC` when not given.
+    #[schema(example = "Europe/Berlin")]
+    timezone: Option<String>,
+    /// `schedule`: what happens when it is due while its last event still waits or runs: `skip` (the default) or `queue`.
+    overlap: Option<String>,
+    /// `schedule`: what happens about the times at which no server ran: `one` event for all of them (the default), `all`,
+    /// an event for each, or `skip`.
+    missed: Option<String>,
+    /// `schedule`: put each event off by a random time of at most so many milliseconds; 0 when not given.
+    jitter_ms: Option<u64>,
+    /// `schedule`: what the script sees as `event.data.data`.
+    data: Option<Value>,
 }
 
 /// A trigger to store, checked.
@@ -63,13 +79,13 @@ impl FromRequest<State> for Body {
         let bytes = read(&parts.headers, body, MAX_BYTES, Code::BodyTooLarge).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         let Value::Object(members) = value else { return Err(invalid("The body must be a JSON object.")) };
-        trigger(members, state.limits.kv_key_bytes).map(Self)
+        trigger(members, state.limits.kv_key_bytes, state.clock.now_ms()).map(Self)
     }
 }
 
-fn trigger(mut members: Map<String, Value>, key_bytes: u64) -> Result<NewTrigger, Problem> {
+fn trigger(mut members: Map<String, Value>, key_bytes: u64, now_ms: u64) -> Result<NewTrigger, Problem> {
     if !members.contains_key("kind") {
-        return Err(invalid("kind must be given: kv, topic or queue"));
+        return Err(invalid("kind must be given: kv, topic, queue or schedule"));
     }
     let script = match members.remove("script") {
         Some(Value::String(script)) => {
@@ -95,12 +111,11 @@ fn trigger(mut members: Map<String, Value>, key_bytes: u64) -> Result<NewTrigger
         TriggerConfig::Kv { prefix, .. } if prefix.len() as u64 > key_bytes => {
             return Err(invalid(format!("prefix is longer than a key may be, {key_bytes} bytes")));
         }
-        TriggerConfig::Schedule { .. } | TriggerConfig::Webhook { .. } => {
-            return Err(invalid("kind must be kv, topic or queue"));
-        }
+        TriggerConfig::Webhook { .. } => return Err(invalid("kind must be kv, topic, queue or schedule")),
         _ => {}
     }
-    let new = NewTrigger { attempts, enabled, ..NewTrigger::new(script, config) };
+    let next_ms = Scheduler::next_of(&config, now_ms).map_err(|error| invalid(error.to_string()))?;
+    let new = NewTrigger { attempts, enabled, next_ms, ..NewTrigger::new(script, config) };
     new.check().map_err(|error| invalid(error.to_string()))?;
     Ok(new)
 }

@@ -6,6 +6,7 @@ mod loops;
 mod outside;
 mod queue;
 mod races;
+mod schedule;
 mod timer;
 mod topic;
 
@@ -129,6 +130,12 @@ async fn triggers_that_make_no_sense_are_refused_with_the_reason() {
         (json!({"kind": "topic", "script": "a", "topic": "a/#/b"}), "topic"),
         (json!({"kind": "queue", "script": "a", "concurrency": 0}), "concurrency"),
         (json!({"kind": "queue", "script": "a", "concurrency": 65}), "concurrency"),
+        (json!({"kind": "schedule", "script": "a"}), "cron"),
+        (json!({"kind": "schedule", "script": "a", "cron": "61 * * * *"}), "minute"),
+        (json!({"kind": "schedule", "script": "a", "cron": "0 0 30 2 *"}), "never"),
+        (json!({"kind": "schedule", "script": "a", "cron": "@daily", "timezone": "Mars/Base"}), "Mars/Base"),
+        (json!({"kind": "schedule", "script": "a", "cron": "@daily", "missed": "some"}), "some"),
+        (json!({"kind": "webhook", "script": "a", "scheme": "github"}), "kind"),
         (json!([]), "object"),
     ] {
         let problem = put_trigger(&app, "t", trigger.clone()).await.assert_problem(422, "trigger-invalid");
