@@ -224,7 +224,7 @@ async fn control_plane(
 
 /// Turns events into calls, through the same gate and executor as requests.
 fn dispatcher(config: &ServeConfig, storage: &Storage, ingress: &Ingress) -> Arc<Dispatcher> {
-    let concurrent = usize::from(config.max_concurrent_events);
+    let concurrent = usize::from(config.max_concurrent_events).min(ingress.gate.behind());
     Arc::new(Dispatcher {
         active: ingress.active.clone(),
         executor: ingress.executor.clone(),

@@ -156,8 +156,8 @@ pub struct EventCall {
     pub subject: Option<String>,
     /// Milliseconds since the Unix epoch.
     pub time_ms: u64,
-    /// JSON text.
-    pub data: String,
+    /// JSON text. Shared by all events of one change or message.
+    pub data: Arc<str>,
     /// What made it.
     #[serde(default)]
     pub trigger: EventKind,

@@ -71,7 +71,7 @@ impl Gate {
             waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             service_us: AtomicU64::new(1000),
-            behind: Semaphore::new(config.concurrent.div_ceil(2)),
+            behind: Semaphore::new(behind(&config)),
             freed: Notify::new(),
         }
     }
@@ -125,6 +125,12 @@ impl Gate {
         }
     }
 
+    /// How many calls that nobody waits for run at once.
+    #[must_use]
+    pub fn behind(&self) -> usize {
+        behind(&self.config)
+    }
+
     /// Calls under way.
     #[must_use]
     pub fn running(&self) -> usize {
@@ -164,6 +170,11 @@ impl Gate {
         let wait_us = ahead.saturating_mul(service_us) / self.config.concurrent.max(1) as u64;
         Overloaded { retry_after_secs: wait_us.div_ceil(1_000_000).clamp(1, 3600) }
     }
+}
+
+/// Half of the places, one at least.
+fn behind(config: &GateConfig) -> usize {
+    config.concurrent.div_ceil(2)
 }
 
 impl Drop for Admission<'_> {

@@ -88,6 +88,8 @@ limits! {
     events: "events", 1, 100, 10_000;
     /// Data of one event: JSON text. Beyond it: `event-too-large`, or an error that the script can catch.
     event_bytes: "bytes", 1, 256 << 10, 16 << 20;
+    /// Data of all events that one call makes. Beyond it the function fails, and the script can catch it.
+    event_call_bytes: "bytes", 1, 8 << 20, 256 << 20;
     /// How many triggers may follow on one another. Beyond it: `depth-exceeded`.
     trigger_depth: "hops", 1, 16, 256;
     /// Length of a script's source in UTF-8. Beyond it: `source-too-large`.

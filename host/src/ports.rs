@@ -190,6 +190,10 @@ pub trait Kv: Send + Sync {
     /// Take the point from which a transaction's reads are checked.
     fn begin(&self) -> Snapshot;
 
+    /// Take the point up to which everything is on the disk: for a change that rests on what [`Events`] answers, when
+    /// nobody has [settled](Self::settle) before the question.
+    fn begin_stored(&self) -> Snapshot;
+
     /// The entry of each key, in the order of `keys`.
     async fn read(&self, app: AppId, keys: &[Arc<str>]) -> Result<Vec<Option<KvEntry>>, StoreError>;
 
@@ -220,7 +224,8 @@ pub struct LaneDue {
 }
 
 /// Stored events, as they are on the disk. Changes go through [`Kv::commit`], and an answer is good for a change only
-/// with a snapshot that was taken before the question.
+/// with a snapshot that was taken before the question: by [`Kv::begin_stored`], or by [`Kv::begin`] with
+/// [`Kv::settle`] after it.
 #[async_trait]
 pub trait Events: Send + Sync {
     /// Every lane in which events wait.

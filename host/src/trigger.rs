@@ -225,7 +225,8 @@ impl AppTriggers {
         let mut data = None;
         triggers
             .map(|trigger| {
-                let data = data.get_or_insert_with(|| change_data(key, change, values)).clone();
+                let data: &Arc<str> = data.get_or_insert_with(|| change_data(key, change, values).into());
+                let data = data.clone();
                 let call = EventCall {
                     id: String::new(),
                     source: format!("/{}/kv", trigger.target.app),

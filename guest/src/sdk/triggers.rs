@@ -133,6 +133,9 @@ fn explain(reason: Error) -> Box<EvalAltResult> {
         Error::TooManyEvents(limit) => {
             format!("triggers: a call may make at most {limit} events; each cancel and each list counts as one")
         }
+        Error::TooManyBytes(limit) => {
+            format!("triggers: the events of a call may have at most {limit} bytes of data")
+        }
         Error::IdInvalid => "triggers: this is not the id of an event".to_owned(),
         Error::NoCall => {
             "triggers: the top level runs at upload, where nothing can be triggered; use triggers in a handler"

@@ -1,8 +1,10 @@
 //! One turn of a lane, and one attempt at an event: claim, call, what becomes of it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +35,20 @@ struct Attempt {
     number: u32,
 }
 
+/// An event's place in its lane; told to be free when it is dropped.
+struct Place {
+    tell: UnboundedSender<News>,
+    app: AppId,
+    lane: Lane,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Whoever is gone does not need the news.
+        let _ = self.tell.send(News::Ended { app: self.app, lane: self.lane.clone() });
+    }
+}
+
 impl Dispatcher {
     /// Claim as many events of a lane as there is room for, and run them.
     pub(super) async fn take_turn(
@@ -54,22 +70,32 @@ impl Dispatcher {
         // Whoever is gone does not need the news.
         let _ = tell.send(News::Looked { turn, started, due_ms });
         for attempt in attempts {
-            let (dispatcher, tell, abandon) = (self.clone(), tell.clone(), abandon.clone());
-            let ended = News::Ended { app, lane: lane.clone() };
+            let (dispatcher, abandon) = (self.clone(), abandon.clone());
+            let place = Place { tell: tell.clone(), app, lane: lane.clone() };
             tasks.spawn(async move {
                 tokio::select! {
                     () = abandon.cancelled() => {}
-                    () = dispatcher.attempt(attempt) => {}
+                    () = dispatcher.attempt_to_the_end(attempt) => {}
                 }
-                let _ = tell.send(ended);
+                drop(place);
             });
+        }
+    }
+
+    /// A panic is a failure like any other: the event must not stay claimed for ever.
+    async fn attempt_to_the_end(&self, attempt: Attempt) {
+        // Whatever it left half done belonged to this call alone, and is dropped with it.
+        if AssertUnwindSafe(self.attempt(&attempt)).catch_unwind().await.is_err() {
+            let failure = Failure::new(Code::Internal, "something went wrong inside PiCloud");
+            let op = self.after_failure(&attempt, failure, false, None);
+            self.settle(attempt.stored.event.app, op).await;
         }
     }
 
     /// The events that may run now, claimed, and when the next one is due.
     async fn claim(&self, turn: &Turn) -> Result<(Vec<Attempt>, Option<u64>), StoreError> {
-        // Before the look: who touches an event after it makes the claim fail.
-        let snapshot = self.kv.begin();
+        // Before the look: whoever touches an event that is shown to us makes the claim fail.
+        let snapshot = self.kv.begin_stored();
         let waiting = self.events.waiting(turn.app, &turn.lane, turn.room + 1).await?;
         let now_ms = self.clock.now_ms();
         let (mut ready, mut due_ms) = (Vec::new(), None);
@@ -94,8 +120,8 @@ impl Dispatcher {
         match self.kv.commit(transaction).await {
             Ok(_) => Ok((ready, due_ms)),
             Err(CommitError::Store(error)) => Err(error),
-            // Somebody has cancelled one of them: look again.
-            Err(_) => Ok((Vec::new(), Some(0))),
+            // Somebody has cancelled one of them: look again, once that can be seen.
+            Err(_) => self.kv.settle().await.map(|()| (Vec::new(), Some(0))),
         }
     }
 
@@ -109,9 +135,9 @@ impl Dispatcher {
     }
 
     /// Call the script, and do what follows from how that went.
-    async fn attempt(&self, attempt: Attempt) {
+    async fn attempt(&self, attempt: &Attempt) {
         let event = &attempt.stored.event;
-        let (failed, execution) = match self.request(&attempt) {
+        let (failed, execution) = match self.request(attempt) {
             Ok(request) => {
                 let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
                 let admission = self.gate.admit_behind().await;
@@ -133,7 +159,7 @@ impl Dispatcher {
         if failure.code == Code::EventGone {
             return;
         }
-        let op = self.after_failure(&attempt, failure, repeats, execution);
+        let op = self.after_failure(attempt, failure, repeats, execution);
         self.settle(event.app, op).await;
     }
 

@@ -1,10 +1,11 @@
 //! Events: claims, what may be done to an event, and the events of changes.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{APP, Faulty, is_store_error, json, start};
+use super::{APP, Faulty, is_store_error, json, poll_once, start};
 use crate::active::{Active, ActiveSet};
 use crate::call::EventCall;
 use crate::dispatcher::Lanes;
@@ -31,7 +32,7 @@ fn event(data: &str) -> NewEvent {
             kind: "test".to_owned(),
             subject: None,
             time_ms: 1,
-            data: data.to_owned(),
+            data: data.into(),
             trigger: EventKind::Queue,
         },
         due_ms: 1,
@@ -126,6 +127,29 @@ pub async fn a_claimed_event_is_not_removed<B: KvBackend>(backend: B) {
     commit(&*kv, kv.begin(), vec![EventOp::Complete { id }]).await.unwrap();
     // Also when it has ended meanwhile.
     assert!(is_conflict(&commit(&*kv, looked, vec![EventOp::Remove { id }]).await));
+}
+
+pub async fn what_is_not_durable_yet_counts<B: KvBackend>(backend: B) {
+    let faulty = Faulty::over(backend);
+    let kv = start(Arc::clone(&faulty));
+    let (removed, claimed) = (insert(&*kv, event("1")).await, insert(&*kv, event("2")).await);
+    commit(&*kv, kv.begin(), vec![claim(claimed, 1)]).await.unwrap();
+
+    let writing = faulty.gate.lock().await;
+    let mut remove = pin!(commit(&*kv, kv.begin(), vec![EventOp::Remove { id: removed }]));
+    let mut again = pin!(commit(&*kv, kv.begin(), vec![retry(claimed)]));
+    assert!(poll_once(&mut remove).await.is_pending() && poll_once(&mut again).await.is_pending());
+    // The disk still shows the one as waiting. Whoever looks there must not get it.
+    let looked = kv.begin_stored();
+    assert_eq!(kv.waiting(APP, &lane(), 10).await.unwrap().len(), 1);
+    assert!(is_conflict(&commit(&*kv, looked, vec![claim(removed, 1)]).await));
+    // And nobody takes an event whose claim is about to end, whatever was seen of it.
+    assert!(is_conflict(&commit(&*kv, kv.begin(), vec![claim(claimed, 2)]).await));
+    drop(writing);
+    remove.await.unwrap();
+    again.await.unwrap();
+    commit(&*kv, kv.begin_stored(), vec![claim(claimed, 2)]).await.unwrap();
+    commit(&*kv, kv.begin(), vec![EventOp::Complete { id: claimed }]).await.unwrap();
 }
 
 pub async fn a_failed_group_gives_claims_back<B: KvBackend>(backend: B) {

@@ -51,7 +51,7 @@ macro_rules! kv_conformance {
         ]);
         $crate::kv_conformance!($make, events: [
             an_event_is_claimed_once, only_a_claim_can_be_ended, a_removed_event_is_not_claimed,
-            a_claimed_event_is_not_removed, a_failed_group_gives_claims_back, an_event_is_told_when_it_is_durable,
+            a_claimed_event_is_not_removed, what_is_not_durable_yet_counts, a_failed_group_gives_claims_back, an_event_is_told_when_it_is_durable,
             a_dedupe_key_is_taken_until_its_event_is_done, changes_of_keys_make_events_in_the_same_commit,
         ]);
     };

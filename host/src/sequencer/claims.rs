@@ -31,12 +31,15 @@ pub(super) struct Claimed {
 }
 
 impl Claims {
-    /// Whether the claims that the operations end are held.
+    /// Whether the claims that the operations end are held, and whatever they do to others is done to none that has one.
     pub(super) fn check(&self, ops: &[EventOp]) -> Result<(), CommitError> {
-        let held = |id: &Uuid| self.0.get(id) == Some(&Claim::Held);
-        match ops.iter().filter_map(ended).all(|id| held(&id)) {
-            true => Ok(()),
-            false => Err(CommitError::EventGone),
+        let held = |id: Uuid| self.0.get(&id) == Some(&Claim::Held);
+        if !ops.iter().filter_map(ended).all(held) {
+            return Err(CommitError::EventGone);
+        }
+        match ops.iter().filter_map(seen).any(|id| self.0.contains_key(&id)) {
+            true => Err(CommitError::Conflict),
+            false => Ok(()),
         }
     }
 

@@ -208,6 +208,10 @@ impl<B: KvBackend> Kv for Sequencer<B> {
         self.shared.begin()
     }
 
+    fn begin_stored(&self) -> Snapshot {
+        Snapshot(self.shared.lock().durable())
+    }
+
     async fn read(&self, app: AppId, keys: &[Arc<str>]) -> Result<Vec<Option<KvEntry>>, StoreError> {
         self.shared.read(app, keys).await
     }

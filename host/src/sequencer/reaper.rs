@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 
 use crate::event::Cause;
 use crate::ports::{CommitError, Snapshot, StoreError, Transaction};
@@ -12,8 +12,11 @@ use crate::trigger::KvChange;
 use super::Shared;
 use super::backend::{Expiring, KvBackend};
 
-/// How many entries are deleted at once.
+/// How many entries are looked for at once.
 const BATCH: usize = 256;
+
+/// How many are deleted at the same time: each may make events that carry its value.
+const AT_ONCE: usize = 8;
 
 /// How long to wait after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -64,9 +67,10 @@ async fn pass<B: KvBackend>(shared: &Shared<B>) -> Result<(), StoreError> {
         let whole_batch = soonest.len() == BATCH && next.is_none();
         soonest.retain(|entry| entry.expires_ms <= now);
 
-        let outcomes = join_all(soonest.into_iter().map(|entry| delete(shared, entry, snapshot))).await;
+        let deletes = stream::iter(soonest.into_iter().map(|entry| delete(shared, entry, snapshot)));
+        let mut outcomes = deletes.buffer_unordered(AT_ONCE);
         let mut deleted = 0;
-        for outcome in outcomes {
+        while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Ok(_) => deleted += 1,
                 // Set again or deleted since; the newer entry is noted when it is durable.
@@ -90,5 +94,15 @@ async fn delete<B: KvBackend>(
     let mut transaction = Transaction::new(entry.app, snapshot, Cause::outside());
     transaction.reads = vec![(Arc::clone(&entry.key), entry.version)];
     transaction.writes = vec![(entry.key, None)];
-    shared.commit(transaction, KvChange::Expire).await
+    match shared.commit(transaction.clone(), KvChange::Expire).await {
+        // A key that nobody can be told of must not stay for ever, and keep others from being deleted.
+        Err(CommitError::TooManyEvents) => {
+            tracing::warn!(
+                app = entry.app.0,
+                "too many triggers look at a key that has expired; none is told"
+            );
+            shared.order(transaction).await
+        }
+        other => other,
+    }
 }

@@ -1,6 +1,6 @@
 //! The order of commits: checks, numbers and queues them. Everything here runs under one mutex and never waits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
@@ -190,7 +190,7 @@ impl State {
     /// ranges as well.
     pub(super) fn is_current(&self, transaction: &Transaction) -> bool {
         let Transaction { app, snapshot, reads, ranges, events, .. } = transaction;
-        let events: Vec<Uuid> = events.iter().filter_map(seen).collect();
+        let events: HashSet<Uuid> = events.iter().filter_map(seen).collect();
         let mut evicted = BTreeSet::new();
         for (key, seen) in reads {
             match self.overlay.peek(*app, key) {

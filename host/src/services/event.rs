@@ -16,7 +16,7 @@ impl Host for CallState {
             type_: event.kind.clone(),
             subject: event.subject.clone(),
             time_ms: event.time_ms,
-            data: event.data.clone(),
+            data: event.data.to_string(),
         }))
     }
 }

@@ -72,6 +72,8 @@ create index event_script on event (app_id, script, due_ms, seq) where state = '
 create index event_running on event (app_id, lane) where state = 'running';
 -- Dead letters, by when they died; the lane is for counting them.
 create index event_dead on event (app_id, due_ms, seq, lane) where state = 'dead';
+-- What is still to come of a chain of triggers.
+create index event_root on event (root_id);
 -- Whether a schedule still has something to do. No other kind of trigger is asked for, nor pays for the index.
 create index event_schedule on event (trigger_id) where kind = 'schedule' and state <> 'dead';
 create unique index event_dedupe on event (app_id, lane, dedupe_key) where dedupe_key is not null and state <> 'dead';

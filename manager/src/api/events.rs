@@ -106,7 +106,8 @@ impl From<StoredEvent> for Event {
             Lane::Script(_) => None,
         };
         // Whatever is stored was checked to be JSON.
-        let data = RawValue::from_string(event.call.data).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        let data =
+            RawValue::from_string(event.call.data.to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned());
         Self {
             id: event.id,
             kind: event.call.trigger.as_str().to_owned(),
@@ -183,7 +184,8 @@ fn read_cursor(text: &str) -> Option<(u64, i64)> {
 /// List events: those that wait or run by when they are due, dead ones with the last first, and without `state` the
 /// newest first.
 ///
-/// An event that is done is not there any more: what became of it is in the executions.
+/// A page can have fewer events than `limit` and not be the last, when their data is large: go by `next_cursor`. An event
+/// that is done is not there any more: what became of it is in the executions.
 #[utoipa::path(
     get, path = "/api/v1/apps/{app}/events", tag = "events", params(AppPath, EventsQuery),
     responses(
@@ -201,9 +203,10 @@ async fn list_events(
     let (filter, limit) = (query.filter()?, limit(query.limit, 100, 1000)?);
     let after = cursor(query.cursor.as_deref(), read_cursor)?;
     let app = state.app_id(&path.app).await?;
-    let events = state.store.events(app, &filter, after, limit + 1).await?;
-    let position = |stored: &StoredEvent| format!("{}-{}", stored.event.due_ms, stored.seq);
-    Ok(Json(List::new(events, limit, position)))
+    let page = state.store.events(app, &filter, after, limit).await?;
+    let last = page.events.last().filter(|_| page.more);
+    let next_cursor = last.map(|stored| format!("{}-{}", stored.event.due_ms, stored.seq));
+    Ok(Json(List { items: page.events.into_iter().map(Event::from).collect(), next_cursor }))
 }
 
 /// Get an event.
@@ -320,7 +323,7 @@ async fn remove_events(
         return Err(invalid("state must be dead or waiting"));
     }
     let app = state.app_id(&path.app).await?;
-    let events = removal::remove_all(&state, app, filter).await?;
+    let events = removal::remove_all(&state, app, &filter).await?;
     Ok(Json(Changed { events }))
 }
 

@@ -66,19 +66,18 @@ async fn get_trace(_: Admin, state: State, path: TracePath) -> Result<Json<Trace
     let page = Page { after: None, limit: MOST + 1, order: Order::Ascending };
     let mut executions = execution::list(state.telemetry.database()?, app, &filter, page).await?;
     let filter = EventFilter { root: Some(path.root), ..EventFilter::default() };
-    let mut events = state.store.events(app, &filter, None, MOST + 1).await?;
-    if executions.is_empty() && events.is_empty() {
+    let events = state.store.events(app, &filter, None, MOST).await?;
+    if executions.is_empty() && events.events.is_empty() {
         let detail = "Nothing with this root was ever there, or its records are no longer kept.";
         return Err(Problem::new(Code::ExecutionNotFound).detail(detail));
     }
     let most = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let truncated = executions.len() > most || events.len() > most;
+    let truncated = executions.len() > most || events.more;
     executions.truncate(most);
-    events.truncate(most);
     let known: HashSet<Uuid> = executions.iter().map(|execution| execution.id).collect();
     let mut children: HashMap<Option<Uuid>, Vec<Node>> = HashMap::new();
     let place = |parent: Option<Uuid>| parent.filter(|parent| known.contains(parent));
-    for event in events {
+    for event in events.events {
         let parent = place(event.event.cause.parent);
         let node = Node { execution: None, event: Some(event.into()), children: Vec::new() };
         children.entry(parent).or_default().push(node);

@@ -26,11 +26,10 @@ use crate::store::{ChangeError, Precondition};
 use body::{Body, TriggerBody};
 
 pub(crate) fn router() -> OpenApiRouter<State> {
-    OpenApiRouter::default().routes(routes!(list_triggers)).routes(routes!(
-        get_trigger,
-        put_trigger,
-        delete_trigger
-    )).routes(routes!(run_trigger))
+    OpenApiRouter::default()
+        .routes(routes!(list_triggers))
+        .routes(routes!(get_trigger, put_trigger, delete_trigger))
+        .routes(routes!(run_trigger))
 }
 
 /// What makes events, and for which script.

@@ -23,7 +23,7 @@ pub(super) fn insert(schedule: &Trigger, data: &Value, at_ms: u64, due_ms: u64) 
         kind: "picloud.schedule".to_owned(),
         subject: Some(schedule.name.clone()),
         time_ms: at_ms,
-        data: json!({ "scheduled_at": text(at_ms), "data": data }).to_string(),
+        data: json!({ "scheduled_at": text(at_ms), "data": data }).to_string().into(),
         trigger: EventKind::Schedule,
     };
     let lane = Lane::Script(target.script.clone());

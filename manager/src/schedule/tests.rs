@@ -290,7 +290,7 @@ async fn a_schedule_can_be_run_at_once() {
     server.scheduler.run_now(app, &name("t")).await.unwrap();
     let [stored] = &server.waiting().await[..] else { panic!("not one event") };
     assert_eq!(stored.event.due_ms, START + 7 * MINUTE);
-    assert_eq!(stored.event.call.data, r#"{"data":5,"scheduled_at":"2026-01-01T00:07:00.000Z"}"#);
+    assert_eq!(&*stored.event.call.data, r#"{"data":5,"scheduled_at":"2026-01-01T00:07:00.000Z"}"#);
     assert_eq!((server.take().await, server.next("t").await), (vec![7], Some(60)));
     let gone = server.scheduler.run_now(app, &name("gone")).await;
     assert!(matches!(gone, Err(RunNowError::NoTrigger)));

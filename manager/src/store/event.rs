@@ -111,11 +111,15 @@ const WAITING: &str = select_event!(
 
 const EVENT: &str = select_event!("where  app_id = $1 and id = $2");
 
-const WAITING_FOR: &str = select_event!(
-    "where  app_id = $1 and script = $2 and state = 'waiting'
+// Without the data: a script that looks learns nothing of it, and it may be large.
+const WAITING_FOR: &str = "
+    select seq, id, app_id, trigger_id, kind, script, lane, state, due_ms, attempt, max_attempts, dedupe_key,
+           root_id, parent_id, depth, failure_code, failure_text, failure_id, event_id, source, type, subject,
+           time_ms, 'null' as data
+    from   event
+    where  app_id = $1 and script = $2 and state = 'waiting'
     order  by due_ms, seq
-    limit  $3"
-);
+    limit  $3";
 
 /// The statements whose cost must not grow with the table, each with the index that it must use.
 #[cfg(test)]

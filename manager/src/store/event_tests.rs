@@ -36,7 +36,7 @@ impl TestStore {
 
     /// Everything that is stored, in order.
     async fn dump(&self) -> Vec<String> {
-        let all = self.store.events(self.app, &Default::default(), None, 10_000).await.unwrap();
+        let all = self.store.events(self.app, &Default::default(), None, 10_000).await.unwrap().events;
         let text = |stored: &_| format!("{stored:?}");
         all.iter().rev().map(text).collect()
     }

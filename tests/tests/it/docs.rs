@@ -106,7 +106,7 @@ async fn every_example_with_events_handles_one() {
             kind: "picloud.kv.set".to_owned(),
             subject: Some("total".to_owned()),
             time_ms: 1_790_000_000_000,
-            data: r#"{"total":12}"#.to_owned(),
+            data: r#"{"total":12}"#.into(),
             trigger: EventKind::Event,
         };
         let source = format!("{}{ASSERTIONS}", example.source);

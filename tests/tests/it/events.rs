@@ -13,7 +13,7 @@ fn event() -> Payload {
         kind: "picloud.kv.set".to_owned(),
         subject: Some("orders/7".to_owned()),
         time_ms: 1_790_000_000_000,
-        data: r#"{"after":{"total":12},"before":null}"#.to_owned(),
+        data: r#"{"after":{"total":12},"before":null}"#.into(),
         trigger: EventKind::Event,
     })
 }

@@ -24,6 +24,7 @@ pub(crate) struct TriggersSession {
     set: Option<Arc<ActiveSet>>,
     ops: Vec<EventOp>,
     count: u64,
+    bytes: u64,
 }
 
 /// Who makes the events.
@@ -43,7 +44,7 @@ impl TriggersSession {
             script: request.script.script.clone(),
             cause: request.cause(),
         });
-        Self { services: services.clone(), caller, limits, set: None, ops: Vec::new(), count: 0 }
+        Self { services: services.clone(), caller, limits, set: None, ops: Vec::new(), count: 0, bytes: 0 }
     }
 
     /// What to commit.
@@ -72,6 +73,15 @@ impl TriggersSession {
         Ok(())
     }
 
+    fn count_bytes(&mut self, events: &[NewEvent]) -> Result<(), Error> {
+        let bytes: u64 = events.iter().map(|event| event.call.data.len() as u64).sum();
+        self.bytes = self.bytes.saturating_add(bytes);
+        match self.bytes > self.limits.event_call_bytes {
+            true => Err(Error::TooManyBytes(bound(self.limits.event_call_bytes))),
+            false => Ok(()),
+        }
+    }
+
     /// Publish to a topic. Returns how many events there are.
     pub(super) fn emit(
         &mut self,
@@ -96,6 +106,7 @@ impl TriggersSession {
         let events = triggers.of_message(id, &Message { topic, call }, cause, now_ms);
         // The first one is counted already.
         self.count_many(events.len().saturating_sub(1))?;
+        self.count_bytes(&events)?;
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
         self.ops.extend(events.into_iter().map(|event| EventOp::Insert(Box::new(event))));
         Ok(count)
@@ -127,6 +138,7 @@ impl TriggersSession {
         let set = self.set();
         let event = set.event_for(id, target, call, cause, now_ms);
         let mut event = event.ok_or_else(|| Error::TargetUnknown(excerpt(target)))?;
+        self.count_bytes(std::slice::from_ref(&event))?;
         event.due_ms = now_ms.saturating_add(delay_ms);
         event.dedupe_key = dedupe_key.map(Into::into);
         event.max_attempts = attempts.unwrap_or(event.max_attempts);
@@ -151,6 +163,7 @@ impl TriggersSession {
         let (id, cause) = (caller.id, caller.cause);
         let event = self.set().event_for_script(id, script, call, cause, now_ms);
         let mut event = event.ok_or_else(|| Error::TargetUnknown(excerpt(script)))?;
+        self.count_bytes(std::slice::from_ref(&event))?;
         event.due_ms = at_ms.max(now_ms);
         Ok(self.keep(event))
     }
@@ -214,7 +227,7 @@ impl Caller {
             kind,
             subject: None,
             time_ms: now_ms,
-            data,
+            data: data.into(),
             trigger,
         }
     }

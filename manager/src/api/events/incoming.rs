@@ -195,7 +195,7 @@ fn checked(
     if subject.as_ref().is_some_and(|subject| subject.is_empty() || subject.len() > MAX_ATTRIBUTE_BYTES) {
         return Err(bad(format!("A subject must have 1 to {MAX_ATTRIBUTE_BYTES} bytes.")));
     }
-    Ok(EventCall { id, source, kind, subject, time_ms, data, trigger: EventKind::Topic })
+    Ok(EventCall { id, source, kind, subject, time_ms, data: data.into(), trigger: EventKind::Topic })
 }
 
 fn ms(time: Timestamp) -> Result<u64, Problem> {
@@ -242,10 +242,8 @@ impl Destination {
                 let subject = call.subject.clone().or_else(|| Some(topic.clone()));
                 let message = Message { topic, call: EventCall { subject, ..call } };
                 let triggers = set.triggers.get(&app);
-                let of = |triggers: &picloud_host::trigger::AppTriggers| {
-                    triggers.of_message(app, &message, cause, now_ms)
-                };
-                return Ok(triggers.map(of).unwrap_or_default());
+                let events = triggers.map(|of| of.of_message(app, &message, cause, now_ms));
+                return within(events.unwrap_or_default(), state.limits.event_call_bytes);
             }
             (None, Some(queue), None) => {
                 let call = EventCall { trigger: EventKind::Queue, ..call };
@@ -285,6 +283,17 @@ impl Destination {
         event.max_attempts = self.attempts.unwrap_or(event.max_attempts);
         Ok(event)
     }
+}
+
+/// As many subscribers as a message has, as often its data is stored.
+fn within(events: Vec<NewEvent>, limit: u64) -> Result<Vec<NewEvent>, Problem> {
+    let bytes: u64 = events.iter().map(|event| event.call.data.len() as u64).sum();
+    if bytes <= limit {
+        return Ok(events);
+    }
+    let detail =
+        format!("For {} subscribers it would be {bytes} bytes, and {limit} are allowed.", events.len());
+    Err(Problem::new(Code::EventTooLarge).detail(detail))
 }
 
 fn unsupported(detail: &str) -> Problem {

@@ -7,7 +7,7 @@ use picloud_host::problem::{Code, Problem};
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::store::event::list::Filter as EventFilter;
+use crate::store::event::list::{EventKey, Filter as EventFilter};
 
 /// How often to look again because the event was touched meanwhile.
 const ATTEMPTS: usize = 8;
@@ -57,46 +57,43 @@ async fn change(
 }
 
 /// Remove all events that fit. Returns how many.
-pub(super) async fn remove_all(state: &State, app: AppId, filter: EventFilter) -> Result<u64, Problem> {
-    change_all(state, app, filter, |event| EventOp::Remove { id: event.event.id }).await
+pub(super) async fn remove_all(state: &State, app: AppId, filter: &EventFilter) -> Result<u64, Problem> {
+    change_all(state, app, filter, |event| EventOp::Remove { id: event.id }).await
 }
 
 /// Let all dead events that fit wait again. Returns how many.
 pub(super) async fn replay_all(state: &State, app: AppId, filter: EventFilter) -> Result<u64, Problem> {
     let due_ms = state.clock.now_ms();
     let filter = EventFilter { state: Some(EventState::Dead), ..filter };
-    change_all(state, app, filter, |event| EventOp::Replay {
-        id: event.event.id,
-        lane: event.event.lane.clone(),
-        due_ms,
-    })
-    .await
+    let replay = |event: &EventKey| EventOp::Replay { id: event.id, lane: event.lane.clone(), due_ms };
+    change_all(state, app, &filter, replay).await
 }
 
-/// Batch by batch, each all or nothing, up to those that were there at the beginning: what comes later is not meant.
+/// Batch by batch, each all or nothing. Those that are stored later are not meant, and neither are those that somebody
+/// else is faster with: where there are some among many, they are found by halving.
 async fn change_all(
     state: &State,
     app: AppId,
-    filter: EventFilter,
-    op: impl Fn(&StoredEvent) -> EventOp,
+    filter: &EventFilter,
+    op: impl Fn(&EventKey) -> EventOp,
 ) -> Result<u64, Problem> {
-    let (mut after, mut changed, mut conflicts) = (None, 0, 0);
     state.kv.settle().await?;
+    let until = state.store.newest_event().await?;
+    let (mut after, mut changed, mut batch) = (0, 0, BATCH);
     loop {
         let snapshot = state.kv.begin();
-        let events = state.store.events(app, &filter, after, BATCH).await?;
+        state.kv.settle().await?;
+        let events = state.store.event_keys(app, filter, (after, until), batch).await?;
         let Some(last) = events.last() else { return Ok(changed) };
-        let position = (last.event.due_ms, last.seq);
         let mut transaction = Transaction::new(app, snapshot, Cause::outside());
         transaction.events = events.iter().map(&op).collect();
         match state.kv.commit(transaction).await {
             Ok(_) => {
                 changed += events.len() as u64;
-                after = Some(position);
+                (after, batch) = (last.seq, BATCH);
             }
-            // One of them has started meanwhile: look again.
-            Err(CommitError::Conflict) if conflicts < ATTEMPTS => conflicts += 1,
-            Err(CommitError::Conflict) => return Err(busy("The events keep changing; some were changed.")),
+            Err(CommitError::Conflict) if events.len() > 1 => batch = (batch / 2).max(1),
+            Err(CommitError::Conflict) => after = last.seq,
             Err(error) => return Err(commit_failed(error)),
         }
     }

@@ -1,7 +1,8 @@
-//! What the REST API asks about events: lists, counts, and which letters are dead.
+//! What the REST API asks about events: lists, counts, and what it takes to change many.
 
 use std::collections::BTreeMap;
 
+use futures_util::TryStreamExt as _;
 use picloud_host::call::AppId;
 use picloud_host::event::{EventKind, EventState, Lane, StoredEvent};
 use picloud_host::ports::StoreError;
@@ -44,17 +45,31 @@ pub struct LaneCount {
     pub next_due_ms: Option<u64>,
 }
 
-/// An event that has failed for good: what it takes to replay it or to remove it.
+/// What it takes to remove an event or to replay it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
+pub struct EventKey {
+    /// In the order in which events were stored.
+    pub seq: i64,
     /// Which.
     pub id: Uuid,
     /// Where it waits if it is replayed.
     pub lane: Lane,
 }
 
+/// Some events of a list.
+#[derive(Debug, Clone)]
+pub struct EventPage {
+    /// In the order of the list.
+    pub events: Vec<StoredEvent>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// Bytes of data after which a page ends; the event that goes over is the last.
+const PAGE_BYTES: usize = 4 << 20;
+
 impl Store {
-    /// At most `limit` events of an app, from the one after `after` on, which is the `due_ms` and the `seq` of the last
+    /// At most `limit` events of an app, fewer if their data is large, from the one after `after` on, which is the `due_ms` and the `seq` of the last
     /// one that is known.
     ///
     /// Those that wait or run come by when they are due, the next first; dead ones by when they died, the last first; and
@@ -69,26 +84,56 @@ impl Store {
         filter: &Filter,
         after: Option<(u64, i64)>,
         limit: u32,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut query = select(app, filter, after, limit);
-        let rows = query.build().fetch_all(&self.database.read).await.map_err(failed)?;
-        Ok(readable(&rows, decode))
+    ) -> Result<EventPage, StoreError> {
+        let mut query = select(app, filter, after, limit.saturating_add(1));
+        let mut rows = query.build().fetch(&self.database.read);
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            if events.len() == limit || bytes > PAGE_BYTES {
+                return Ok(EventPage { events, more: true });
+            }
+            for event in readable(std::slice::from_ref(&row), decode) {
+                bytes += event.event.call.data.len();
+                events.push(event);
+            }
+        }
+        Ok(EventPage { events, more: false })
     }
 
-    /// At most `limit` dead events of an app, those that died first. The state in the filter does not matter.
+    /// At most `limit` events of an app in the order in which they were stored, without what they are about: those whose
+    /// `seq` is greater than the first and not greater than the second.
     ///
     /// # Errors
     ///
     /// The database failed.
-    pub async fn dead(&self, app: AppId, filter: &Filter, limit: u32) -> Result<Vec<DeadLetter>, StoreError> {
-        let mut query = QueryBuilder::new("select id, lane from event where app_id = ");
+    pub async fn event_keys(
+        &self,
+        app: AppId,
+        filter: &Filter,
+        (after, until): (i64, i64),
+        limit: u32,
+    ) -> Result<Vec<EventKey>, StoreError> {
+        let mut query = QueryBuilder::new("select seq, id, lane from event where app_id = ");
         query.push_bind(app.0);
-        push_filter(&mut query, &Filter { state: Some(EventState::Dead), ..filter.clone() });
-        query.push(" order by due_ms, seq limit ").push_bind(i64::from(limit));
+        push_filter(&mut query, filter);
+        query.push(" and seq > ").push_bind(after).push(" and seq <= ").push_bind(until);
+        query.push(" order by seq limit ").push_bind(i64::from(limit));
         let rows = query.build().fetch_all(&self.database.read).await.map_err(failed)?;
-        let letter =
-            |row: &SqliteRow| Ok(DeadLetter { id: to_uuid(row.try_get("id")?)?, lane: lane_of(row)? });
-        Ok(readable(&rows, letter))
+        let key = |row: &SqliteRow| {
+            Ok(EventKey { seq: row.try_get("seq")?, id: to_uuid(row.try_get("id")?)?, lane: lane_of(row)? })
+        };
+        Ok(readable(&rows, key))
+    }
+
+    /// The `seq` of the event that was stored last, of all apps; 0 when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub async fn newest_event(&self) -> Result<i64, StoreError> {
+        let query = sqlx::query_scalar("select coalesce(max(seq), 0) from event");
+        query.fetch_one(&self.database.read).await.map_err(failed)
     }
 
     /// The lanes of an app in which there are events, in the order of their names.

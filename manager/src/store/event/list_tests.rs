@@ -8,7 +8,7 @@ use crate::store::testing::{TestStore, bury, claim, event, insert};
 
 impl TestStore {
     async fn list(&self, filter: &Filter, after: Option<(u64, i64)>, limit: u32) -> Vec<StoredEvent> {
-        self.store.events(self.app, filter, after, limit).await.unwrap()
+        self.store.events(self.app, filter, after, limit).await.unwrap().events
     }
 
     async fn seqs(&self, filter: &Filter) -> Vec<i64> {
@@ -58,7 +58,7 @@ async fn each_state_has_its_order_and_pages_go_on_where_they_stopped() {
         assert_eq!(test.seqs(&filter).await, expected, "{filter:?}");
         assert_eq!(test.seqs_in_pages(&filter).await, expected, "{filter:?}");
     }
-    assert_eq!(test.store.events(AppId(2), &Filter::default(), None, 9).await.unwrap().len(), 0);
+    assert_eq!(test.store.events(AppId(2), &Filter::default(), None, 9).await.unwrap().events.len(), 0);
 }
 
 #[tokio::test]
@@ -102,17 +102,35 @@ async fn lanes_are_counted() {
 }
 
 #[tokio::test]
-async fn the_dead_are_found_in_the_order_of_their_death() {
+async fn keys_come_in_the_order_of_storing_and_end_where_they_are_told_to() {
     let (test, events) = eight_events().await;
-    let dead = async |filter: &Filter, limit| {
-        let letters = test.store.dead(test.app, filter, limit).await.unwrap();
-        letters.into_iter().map(|letter| (letter.id, letter.lane)).collect::<Vec<_>>()
+    let keys = async |filter: &Filter, range, limit| {
+        let keys = test.store.event_keys(test.app, filter, range, limit).await.unwrap();
+        keys.into_iter().map(|key| (key.seq, key.id, key.lane)).collect::<Vec<_>>()
     };
-    let [first, second, third] = [7, 5, 6].map(|at: usize| (events[at].id, events[at].lane.clone()));
-    assert_eq!(dead(&Filter::default(), 9).await, [first.clone(), second.clone(), third.clone()]);
-    assert_eq!(dead(&of(EventState::Waiting), 2).await, [first, second.clone()]);
-    let of_lane = Filter { lane: Some(second.1.clone()), ..Filter::default() };
-    assert_eq!(dead(&of_lane, 9).await, [second]);
+    let newest = test.store.newest_event().await.unwrap();
+    let all = keys(&Filter::default(), (0, newest), 99).await;
+    assert_eq!(all.len(), events.len());
+    assert!(all.iter().zip(&events).all(|((_, id, lane), event)| (id, lane) == (&event.id, &event.lane)));
+    assert!(all.is_sorted());
+    assert_eq!(keys(&Filter::default(), (all[1].0, all[4].0), 2).await, all[2..4]);
+    let dead = keys(&of(EventState::Dead), (0, newest), 99).await;
+    assert_eq!(
+        dead.iter().map(|(_, id, _)| *id).collect::<Vec<_>>(),
+        [5, 6, 7].map(|at: usize| events[at].id)
+    );
+}
+
+#[tokio::test]
+async fn a_page_of_large_events_ends_early() {
+    let test = TestStore::new().await;
+    for _ in 0..8 {
+        let mut large = event("queue/a");
+        large.call.data = format!("\"{}\"", "x".repeat(1 << 20)).into();
+        test.apply(vec![insert(&large)]).await;
+    }
+    let page = test.store.events(test.app, &Filter::default(), None, 100).await.unwrap();
+    assert_eq!((page.events.len(), page.more), (4, true));
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ fn call(row: &SqliteRow, trigger: EventKind) -> sqlx::Result<EventCall> {
         kind: row.try_get("type")?,
         subject: row.try_get("subject")?,
         time_ms: to_u64(row.try_get("time_ms")?),
-        data: row.try_get("data")?,
+        data: row.try_get::<&str, _>("data")?.into(),
         trigger,
     })
 }

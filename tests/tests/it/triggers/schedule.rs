@@ -51,7 +51,11 @@ async fn each_time_is_one_event_also_across_a_restart() {
     assert_eq!(times.len(), all.len(), "no time comes twice: {all:?}");
     let (first, last) = (times.first().unwrap(), times.last().unwrap());
     let span = last.parse::<jiff::Timestamp>().unwrap() - first.parse::<jiff::Timestamp>().unwrap();
-    assert_eq!(span.total(jiff::Unit::Second).unwrap() as usize + 1, all.len(), "and none is left out: {times:?}");
+    assert_eq!(
+        span.total(jiff::Unit::Second).unwrap() as usize + 1,
+        all.len(),
+        "and none is left out: {times:?}"
+    );
     assert!(all.iter().all(|event| event["data"]["data"] == json!({"n": 7}) && event["subject"] == "tick"));
     assert!(all.iter().all(|event| event["type"] == "picloud.schedule" && event["depth"] == 1));
 }
@@ -59,7 +63,8 @@ async fn each_time_is_one_event_also_across_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_times_are_shown_in_the_time_zone_that_was_asked_for() {
     let app = TestApp::start().await;
-    let schedule = json!({"kind": "schedule", "script": "report", "cron": "0 7 * * 1-5", "timezone": "Europe/Berlin"});
+    let schedule =
+        json!({"kind": "schedule", "script": "report", "cron": "0 7 * * 1-5", "timezone": "Europe/Berlin"});
     let shown = put_trigger(&app, "report", schedule).await.json();
     let runs = shown["next_runs"].as_array().unwrap();
     assert_eq!(runs.len(), 5, "{shown}");
