@@ -102,6 +102,7 @@ impl Executor {
             cost.fuel = fuel;
             cost.memory_bytes = state.memory.peak;
             let (log, log_dropped) = (state.log.lines, state.log.dropped);
+            let may_rerun = !state.irrevocable;
             let repeats = !(state.outside || state.kv.is_used() || state.triggers.is_used());
             let result = result.and_then(|response| answer::check(response, &request.limits));
 
@@ -113,11 +114,14 @@ impl Executor {
             }
             let result = match committed {
                 Ok(()) => result,
-                Err(CommitError::Conflict) if cost.reruns < MAX_RERUNS && Instant::now() < deadline => {
+                Err(CommitError::Conflict)
+                    if may_rerun && cost.reruns < MAX_RERUNS && Instant::now() < deadline =>
+                {
                     cost.reruns += 1;
                     back_off(cost.reruns).await;
                     continue;
                 }
+                Err(CommitError::Conflict) if !may_rerun => Err(conflict_of_irrevocable()),
                 Err(error) => Err(commit_failed(&error)),
             };
             let repeats = repeats && result.as_ref().is_err_and(repeatable);
@@ -260,6 +264,15 @@ fn repeatable(failure: &Failure) -> bool {
         Code::DeadlineExceeded => false,
         code => code.fault() != Some(Fault::Platform),
     }
+}
+
+/// Running the call again would do twice what it has done outside of its transaction.
+fn conflict_of_irrevocable() -> Failure {
+    Failure::new(
+        Code::KvConflict,
+        "another call changed keys that this call read; no key was changed, but what this call has done outside, as to \
+         files, stays, so it was not run again",
+    )
 }
 
 fn commit_failed(error: &CommitError) -> Failure {

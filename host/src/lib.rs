@@ -1,7 +1,7 @@
 //! The data plane of PiCloud: it runs script versions in sandboxes and answers HTTP with them.
 //!
 //! In reading order: what a call is (`call`), what makes one without a caller (`event`, `trigger`), what bounds it
-//! (`limits`), what can go wrong (`problem`); what the data plane needs from others (`ports`, `clock`, in memory:
+//! (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `services`, `executor`); how requests get
 //! there (`gate`, `ingress`), and events (`dispatcher`); what is kept of either (`record`).
@@ -16,6 +16,7 @@ mod engine;
 pub mod event;
 pub mod executor;
 pub mod gate;
+pub mod grants;
 pub mod guest;
 mod image;
 pub mod ingress;

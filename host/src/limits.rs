@@ -83,6 +83,13 @@ limits! {
     /// Bytes of keys and values that one call may write to KV, and that it may read. Beyond it the operation fails, and
     /// the script can catch it.
     kv_call_bytes: "bytes", 1, 8 << 20, 256 << 20;
+    /// What one call may ask of files. Beyond it the function fails, and the script can catch it.
+    fs_operations: "operations", 1, 100, 10_000;
+    /// Bytes of a file that are read or written at once. Beyond it the function fails, and the script can catch it.
+    fs_file_bytes: "bytes", 1, 1 << 20, 64 << 20;
+    /// Bytes that one call may write to files, and that it may read from them. Beyond it the function fails, and the
+    /// script can catch it.
+    fs_call_bytes: "bytes", 1, 8 << 20, 256 << 20;
     /// Events that one call may make, and as many that it may cancel or look for. Beyond it the function fails, and the
     /// script can catch it.
     events: "events", 1, 100, 10_000;

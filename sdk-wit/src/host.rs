@@ -6,6 +6,7 @@ wasmtime::component::bindgen!({
     world: "script",
     path: "wit",
     imports: {
+        "picloud:sdk/fs": async | trappable,
         "picloud:sdk/kv": async | trappable,
         "picloud:sdk/triggers.cancel": async | trappable,
         "picloud:sdk/triggers.list": async | trappable,

@@ -2,6 +2,7 @@
 
 mod context;
 pub(crate) mod event;
+mod fs;
 mod kv;
 mod log;
 pub(crate) mod request;
@@ -14,6 +15,7 @@ use crate::modules;
 /// Register every service.
 pub(crate) fn register(engine: &mut Engine) {
     context::register(engine);
+    fs::register(engine);
     kv::register(engine);
     log::register(engine);
     request::register(engine);

@@ -15,7 +15,7 @@ use crate::executor::Services;
 use crate::ports::Clock;
 use crate::sequencer::SequencerOptions;
 
-/// Services in memory, with the scripts and triggers of `active`. Must be called in a Tokio runtime.
+/// Services in memory, with the scripts and triggers of `active` and without files. Must be called in a Tokio runtime.
 #[must_use]
 pub fn services(active: Arc<Active>, clock: Arc<dyn Clock>) -> Services {
     let options = SequencerOptions {
@@ -25,5 +25,5 @@ pub fn services(active: Arc<Active>, clock: Arc<dyn Clock>) -> Services {
         ..SequencerOptions::default()
     };
     let kv = Arc::new(MemoryKv::start(MemoryBackend::default(), 0, options));
-    Services { kv: kv.clone(), events: kv, active, clock }
+    Services { kv: kv.clone(), events: kv, active, grants: Arc::default(), clock }
 }

@@ -9,6 +9,7 @@ use crate::call::ExecRequest;
 use crate::limits::Limits;
 use crate::ports::Clock;
 use crate::services::Services;
+use crate::services::fs::FsSession;
 use crate::services::kv::KvSession;
 use crate::services::log::LogBuffer;
 use crate::services::triggers::TriggersSession;
@@ -25,8 +26,11 @@ pub(crate) struct CallState {
     pub(crate) memory: MemoryMeter,
     pub(crate) kv: KvSession,
     pub(crate) triggers: TriggersSession,
+    pub(crate) fs: FsSession,
     /// Whether the call has used anything that may be another the next time: keys, the time, random numbers, ids.
     pub(crate) outside: bool,
+    /// Whether the call has changed something that is no part of its transaction, so that it must not run again.
+    pub(crate) irrevocable: bool,
     pub(crate) log: LogBuffer,
     /// What the guest said when it panicked.
     pub(crate) panic: Option<String>,
@@ -58,6 +62,7 @@ impl CallState {
         services: &Services,
     ) -> Self {
         let app = request.as_ref().map(|request| request.script.app_id);
+        let app_name = request.as_ref().map(|request| request.script.app.clone());
         Self {
             limits,
             deadline,
@@ -66,7 +71,9 @@ impl CallState {
             memory: MemoryMeter::new(limits.memory_bytes),
             kv: KvSession::new(services.kv.clone(), app, limits),
             triggers: TriggersSession::new(services, request.as_deref(), limits),
+            fs: FsSession::new(services.grants.clone(), app_name, limits),
             outside: false,
+            irrevocable: false,
             log: LogBuffer::new(&limits),
             panic: None,
             request,

@@ -3,6 +3,7 @@
 mod context;
 mod diagnostics;
 mod event;
+pub(crate) mod fs;
 mod image;
 pub(crate) mod kv;
 pub(crate) mod log;
@@ -19,6 +20,7 @@ use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::active::Active;
+use crate::grants::Grants;
 use crate::ports::{Clock, Events, Kv};
 use crate::sandbox::CallState;
 
@@ -33,6 +35,8 @@ pub struct Services {
     pub events: Arc<dyn Events>,
     /// Queues and subscriptions.
     pub active: Arc<Active>,
+    /// Directories of the host.
+    pub grants: Arc<Grants>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
