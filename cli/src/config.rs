@@ -1,13 +1,16 @@
 //! The server's configuration: flags win over `PICLOUD_*`, these over the TOML file, the file over the defaults.
 
+mod grants;
 mod layers;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use picloud_host::grants::GrantConfig;
 use picloud_host::limits::Limits;
 use serde::{Deserialize, Deserializer};
 
@@ -28,6 +31,8 @@ pub struct ServeConfig {
     pub dev: bool,
     /// The limits of every call.
     pub limits: Limits,
+    /// Directories that scripts may use, by the name that they have there.
+    pub fs: BTreeMap<String, GrantConfig>,
     /// Calls that run at the same time; none: as many as the address space and the memory allow.
     pub max_concurrent_calls: Option<NonZeroUsize>,
     /// Calls that wait for their turn. 0: none waits, what cannot run at once is turned away.
@@ -89,6 +94,7 @@ impl Default for ServeConfig {
             data_dir: PathBuf::from("./data"),
             dev: false,
             limits: Limits::default(),
+            fs: BTreeMap::new(),
             max_concurrent_calls: None,
             max_waiting_calls: 1024,
             max_concurrent_events: 16,
@@ -161,6 +167,7 @@ impl ServeConfig {
     /// What can be said of a value without looking at the others.
     fn check_values(&self) -> Result<(), String> {
         self.limits.check()?;
+        self.fs.iter().try_for_each(|(name, grant)| grants::check(name, grant))?;
         if self.data_dir.as_os_str().is_empty() {
             return Err("data_dir is empty".to_owned());
         }

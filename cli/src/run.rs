@@ -13,9 +13,9 @@ use picloud_host::budget::Budget;
 use picloud_host::call::{
     AppId, Cost, ExecRequest, Failure, HttpCall, Outcome, Payload, ScriptRef, SourceHash, VersionId,
 };
-use picloud_host::executor::{Executor, ExecutorConfig};
+use picloud_host::executor::{Executor, ExecutorConfig, Services};
+use picloud_host::grants::Grants;
 use picloud_host::ingress;
-use picloud_host::limits::Limits;
 use picloud_host::loader::Loader as _;
 use picloud_host::memory::{self, MemoryScripts};
 use picloud_host::ports::SystemClock;
@@ -40,7 +40,9 @@ const IMAGE_CACHE: usize = 1 << 20;
 ///
 /// The arguments are wrong, a file cannot be read, the script does not compile, or the call failed.
 pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<(), CliError> {
-    let limits = limits(args.limits)?;
+    let config = config(args.limits, args.fs)?;
+    let limits = config.limits;
+    let grants = Grants::open(&config.fs).map_err(failed)?;
     let file = args.file.display().to_string();
     let source = std::fs::read(&args.file)
         .with_context(|| format!("cannot read {file}"))
@@ -69,7 +71,7 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
         traceparent: None,
         payload,
     });
-    let outcome = execute(&request, &source, cache::open(env, terminal)).await.map_err(failed)?;
+    let outcome = execute(&request, &source, grants, cache::open(env, terminal)).await.map_err(failed)?;
     for line in &outcome.log {
         terminal.note(&format!("{}: {}", line.level.as_str(), clean_lines(&line.message)));
     }
@@ -77,10 +79,10 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
     Answer::of(reply).print(&file, Some(&source), terminal)
 }
 
-/// The limits of the call, understood as `picloud serve` understands them, but from the flags alone.
-fn limits(flags: Vec<String>) -> Result<Limits, CliError> {
-    let args = ServeArgs { limits: flags, ..ServeArgs::default() };
-    Ok(ServeConfig::resolve(&args, &Env::default())?.limits)
+/// Limits and grants, understood as `picloud serve` understands them, but from the flags alone.
+fn config(limits: Vec<String>, fs: Vec<String>) -> Result<ServeConfig, CliError> {
+    let args = ServeArgs { limits, fs, ..ServeArgs::default() };
+    ServeConfig::resolve(&args, &Env::default())
 }
 
 /// What a server would not have taken in.
@@ -92,13 +94,19 @@ fn within(what: &str, length: usize, name: &str, limit: u64) -> Result<(), CliEr
 }
 
 /// The same path as in a server, with everything else in memory.
-async fn execute(request: &Arc<ExecRequest>, source: &str, aot: AotCache) -> anyhow::Result<Outcome> {
+async fn execute(
+    request: &Arc<ExecRequest>,
+    source: &str,
+    grants: Grants,
+    aot: AotCache,
+) -> anyhow::Result<Outcome> {
+    let services = memory::services(active(request), Arc::new(SystemClock));
     let config = ExecutorConfig {
         budget: Budget::probe(request.limits.memory_bytes),
         aot,
         image_cache_bytes: IMAGE_CACHE,
         scripts: Arc::new(MemoryScripts::default()),
-        services: memory::services(active(request), Arc::new(SystemClock)),
+        services: Services { grants: Arc::new(grants), ..services },
     };
     let executor = tokio::task::spawn_blocking(|| Executor::new(config)).await??;
     let not_loaded = |failure: Failure| Outcome {

@@ -17,6 +17,7 @@ use picloud_host::budget::Budget;
 use picloud_host::dispatcher::{Dispatcher, Lanes};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
 use picloud_host::gate::Gate;
+use picloud_host::grants::Grants;
 use picloud_host::ingress::{self, Guard, Ingress};
 use picloud_host::ports::{Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
@@ -79,6 +80,7 @@ impl Server {
     /// The data directory is in use or cannot be used, the address is taken, or the machine has no room for a sandbox.
     pub async fn start(config: &ServeConfig) -> Result<Self> {
         let data = DataDir::open(&config.data_dir)?;
+        let grants = Arc::new(settings::grants(config)?);
         let listener = TcpListener::bind(config.address)
             .await
             .with_context(|| format!("cannot listen on {}", config.address))?;
@@ -99,6 +101,7 @@ impl Server {
                 kv: storage.kv.clone(),
                 events: storage.kv.clone(),
                 active: active.clone(),
+                grants: grants.clone(),
                 clock: clock.clone(),
             },
         })
@@ -114,7 +117,7 @@ impl Server {
         });
         let schedules =
             Arc::new(Scheduler::new(storage.store.clone(), storage.kv.clone(), ingress.clock.clone()));
-        let control = control_plane(config, &storage, &ingress, schedules.clone()).await?;
+        let control = control_plane(config, &storage, &ingress, schedules.clone(), grants).await?;
         let dispatcher = dispatcher(config, &storage, &ingress);
         let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
         let router = Arc::new(ingress::Router {
@@ -202,6 +205,7 @@ async fn control_plane(
     storage: &Storage,
     ingress: &Arc<Ingress>,
     schedules: Arc<Scheduler>,
+    grants: Arc<Grants>,
 ) -> Result<axum::Router> {
     let publisher = Publisher::new(storage.store.clone(), ingress.active.clone(), config.limits);
     publisher.publish().await.context("cannot read the scripts")?;
@@ -213,6 +217,7 @@ async fn control_plane(
         events: storage.kv.clone(),
         schedules,
         active: ingress.active.clone(),
+        grants,
         clock: ingress.clock.clone(),
         telemetry: storage.telemetry.clone(),
         limits: config.limits,

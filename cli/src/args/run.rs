@@ -38,4 +38,8 @@ pub struct RunArgs {
     /// Set a limit of the call, such as fuel=10000000 or deadline-ms=2000; may be repeated
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     pub limits: Vec<String>,
+
+    /// Let the script use a directory as NAME: read it, and with `:rw` also change what is in it; may be repeated
+    #[arg(long = "fs", value_name = "NAME=PATH[:rw]")]
+    pub fs: Vec<String>,
 }

@@ -10,6 +10,7 @@ Examples:
   picloud serve --dev                                   to try things out on this machine
   picloud serve --address 0.0.0.0:80 --data-dir /var/lib/picloud
   picloud serve --config /etc/picloud.toml --limit fuel=10000000
+  picloud serve --dev --fs data=/srv/data:rw            scripts can read and write files in /srv/data
 
 Every option can also be set by a variable PICLOUD_... (PICLOUD_DATA_DIR, PICLOUD_TELEMETRY_MAX_BYTES,
 PICLOUD_LIMITS_FUEL) or in a file:
@@ -47,6 +48,10 @@ pub struct ServeArgs {
     /// Set a limit of every call, such as fuel=10000000 or deadline-ms=2000; may be repeated
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     pub limits: Vec<String>,
+
+    /// Let scripts use a directory as NAME: read it, and with `:rw` also change what is in it; may be repeated
+    #[arg(long = "fs", value_name = "NAME=PATH[:rw]")]
+    pub fs: Vec<String>,
 
     /// Calls that run at the same time [default: as many as memory allows]
     #[arg(long, value_name = "CALLS")]

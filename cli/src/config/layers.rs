@@ -8,7 +8,7 @@ use picloud_host::limits::LIMITS;
 use toml::de::DeTable;
 use toml::{Table, Value};
 
-use super::ServeConfig;
+use super::{ServeConfig, grants};
 use crate::args::ServeArgs;
 use crate::env::Env;
 use crate::exit::CliError;
@@ -24,7 +24,8 @@ enum Kind {
     Int,
 }
 
-/// Every key but `data_dir`, which need not be text, and those of `[limits]`, which have a table of their own.
+/// Every key but `data_dir`, which need not be text, those of `[limits]`, which have a table of their own, and the grants
+/// of `[fs]`, whose names are the operator's.
 const KEYS: &[(&str, Kind)] = &[
     ("address", Kind::Text),
     ("dev", Kind::Bool),
@@ -95,6 +96,9 @@ pub(super) fn from_env(env: &Env) -> Result<Table, CliError> {
             insert(&mut table, &variable, &key, parse(&variable, text, kind)?)?;
         }
     }
+    if let Some(text) = env.text("PICLOUD_FS")? {
+        grants::list(text).try_for_each(|grant| insert_grant(&mut table, "PICLOUD_FS", grant))?;
+    }
     Ok(table)
 }
 
@@ -127,6 +131,7 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
     if args.dev {
         put(&mut table, "dev", Value::Boolean(true));
     }
+    args.fs.iter().try_for_each(|grant| insert_grant(&mut table, "--fs", grant))?;
     for limit in &args.limits {
         let (name, value) = limit.split_once('=').ok_or_else(|| {
             CliError::Usage(format!("--limit `{limit}` is not NAME=VALUE, such as fuel=10000000"))
@@ -160,6 +165,12 @@ pub(super) fn overlay(lower: &mut Table, upper: Table) {
             }
         }
     }
+}
+
+/// Set the section of a grant.
+fn insert_grant(table: &mut Table, source: &str, text: &str) -> Result<(), CliError> {
+    let (name, section) = grants::parse(text).map_err(|why| CliError::Usage(format!("{source}: {why}")))?;
+    insert(table, source, &format!("fs.{name}"), section)
 }
 
 /// Set a key to a value that came from `source`, if that is a value that it can have.

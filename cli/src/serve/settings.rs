@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use picloud_host::budget::Budget;
 use picloud_host::gate::GateConfig;
+use picloud_host::grants::Grants;
 use picloud_host::ingress::{AnswerMemory, BodyMemory, ServerConfig};
 use picloud_manager::store::retention::Bounds;
 use picloud_manager::telemetry::{Capacity, Settings};
@@ -12,6 +14,24 @@ use super::PATIENCE;
 use crate::config::{ServeConfig, TelemetryConfig};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The directories that scripts may use. None of them may hold the data directory, or be in it: what is in there is
+/// beyond every grant.
+pub(super) fn grants(config: &ServeConfig) -> Result<Grants> {
+    let data = config.data_dir.canonicalize()?;
+    for (name, grant) in &config.fs {
+        // What is not there is told below.
+        let Ok(path) = grant.path.canonicalize() else { continue };
+        if path.starts_with(&data) || data.starts_with(&path) {
+            bail!(
+                "cannot grant {} as fs.{name}: the data directory {} must not be open to scripts",
+                grant.path.display(),
+                config.data_dir.display()
+            );
+        }
+    }
+    Grants::open(&config.fs)
+}
 
 /// How much telemetry is kept.
 pub(super) fn telemetry(config: &TelemetryConfig) -> Settings {

@@ -11,6 +11,7 @@ mod errors;
 mod events;
 mod executions;
 pub(crate) mod finish;
+mod grants;
 pub mod guard;
 mod kv;
 mod logs;
@@ -36,6 +37,7 @@ use axum::routing::any;
 use http::request::Parts;
 use picloud_host::active::Active;
 use picloud_host::call::AppId;
+use picloud_host::grants::Grants;
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
 use picloud_host::ports::{Clock, Events, Kv};
@@ -68,6 +70,8 @@ pub struct State {
     pub active: Arc<Active>,
     /// Makes the events of schedules.
     pub schedules: Arc<Scheduler>,
+    /// Directories that scripts may use.
+    pub grants: Arc<Grants>,
     /// The time by which keys expire.
     pub clock: Arc<dyn Clock>,
     /// The limits of uploads, of loading, and of keys and values.
@@ -102,6 +106,7 @@ fn routes() -> OpenApiRouter<State> {
         .merge(kv::router())
         .merge(triggers::router())
         .merge(events::router())
+        .merge(grants::router())
         .merge(traces::router())
         .merge(errors::router())
         .merge(openapi::router())

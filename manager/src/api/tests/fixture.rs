@@ -94,6 +94,7 @@ impl TestApi {
             kv: kv.clone(),
             events: kv,
             active: active.clone(),
+            grants: Arc::default(),
             clock,
             limits,
             telemetry: Arc::clone(&telemetry.telemetry),
