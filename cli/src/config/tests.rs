@@ -26,6 +26,10 @@ fn flags(line: &str) -> ServeArgs {
     }
 }
 
+fn grant((name, path, writable): (&str, &str, bool)) -> (String, GrantConfig) {
+    (name.to_owned(), GrantConfig { path: path.into(), writable, apps: None })
+}
+
 #[test]
 fn nothing_given_is_the_defaults() {
     assert_eq!(resolve(flags(""), &[], None).unwrap(), ServeConfig::default());
@@ -60,7 +64,8 @@ fn each_layer_wins_over_the_one_below() {
 fn every_flag_reaches_the_configuration() {
     let config = resolve(
         flags(
-            "--address localhost:0 --data-dir /srv/pi --dev --limit deadline-ms=5 --max-concurrent-calls 7 \
+            "--address localhost:0 --data-dir /srv/pi --dev --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
+             --max-concurrent-calls 7 \
              --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --body-memory-bytes 1048578 \
              --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
              --telemetry-max-rows-per-second 9 --drain-seconds 0 --log-format json --log-level picloud_host=debug,warn",
@@ -74,6 +79,7 @@ fn every_flag_reaches_the_configuration() {
         data_dir: "/srv/pi".into(),
         dev: true,
         limits: Limits { deadline_ms: 5, ..Limits::default() },
+        fs: [("a", "/a", true), ("b", "b", false)].map(grant).into(),
         max_concurrent_calls: NonZeroUsize::new(7),
         max_waiting_calls: 0,
         max_concurrent_events: 3,
@@ -92,6 +98,7 @@ fn every_variable_reaches_the_configuration() {
         ("PICLOUD_ADDRESS", "[::1]:81"),
         ("PICLOUD_DATA_DIR", "/srv/pi"),
         ("PICLOUD_DEV", "true"),
+        ("PICLOUD_FS", "a=/a:rw,b=b"),
         ("PICLOUD_MAX_CONCURRENT_CALLS", "7"),
         ("PICLOUD_IMAGE_CACHE_BYTES", "1048576"),
         ("PICLOUD_TELEMETRY_MAX_AGE_DAYS", "8"),
@@ -103,10 +110,23 @@ fn every_variable_reaches_the_configuration() {
     assert_eq!(config.address, "[::1]:81".parse().unwrap());
     assert_eq!(config.data_dir, PathBuf::from("/srv/pi"));
     assert!(config.dev);
+    assert_eq!(config.fs, [("a", "/a", true), ("b", "b", false)].map(grant).into());
     assert_eq!(config.max_concurrent_calls, NonZeroUsize::new(7));
     assert_eq!(config.image_cache_bytes, 1_048_576);
     assert_eq!((config.telemetry.max_age_days, config.telemetry.max_rows_per_second), (8, 9));
     assert_eq!(config.log, LogConfig { format: LogFormat::Pretty, level: "debug".to_owned() });
+}
+
+/// A flag says where a grant leads and whether it is writable; who may use it stays as the file says.
+#[test]
+fn grants_of_all_layers_come_together() {
+    let file = "[fs.a]\npath = \"/a\"\nwritable = true\napps = [\"shop\"]\n[fs.b]\npath = \"/b\"";
+    let env = [("PICLOUD_FS", "b=/env:rw,c=/c")];
+    let config = resolve(flags("--fs a=/flag"), &env, Some(file)).unwrap();
+    let mut expected: BTreeMap<_, _> =
+        [("a", "/flag", false), ("b", "/env", true), ("c", "/c", false)].map(grant).into();
+    expected.get_mut("a").unwrap().apps = Some(vec!["shop".to_owned()]);
+    assert_eq!(config.fs, expected);
 }
 
 #[test]
@@ -139,6 +159,9 @@ fn a_wrong_flag_is_named() {
     fails("--limit fuel=0", "--limit fuel: limit fuel is 0 units", "must be 1 to");
     fails("--limit fuel=lots", "--limit fuel is `lots`", "whole number");
     fails("--limit fuel", "--limit `fuel`", "NAME=VALUE");
+    fails("--fs data", "--fs: `data` is not NAME=PATH", "data=/srv/data:rw");
+    fails("--fs Data=/srv", "--fs: fs: `Data`: a name starts with", "lower-case");
+    fails("--fs data=", "--fs: fs.data.path is empty", "");
     fails("--max-concurrent-calls 0", "--max-concurrent-calls: ", "nonzero");
     fails("--max-concurrent-calls 100001", "--max-concurrent-calls: ", "must be 1 to 100000");
     fails("--telemetry-max-age-days 0", "--telemetry-max-age-days: telemetry.max_age_days is 0", "36500");
@@ -160,6 +183,7 @@ fn a_wrong_variable_is_named() {
     fails("PICLOUD_ADDRESS", "foo", ": address `foo` is not IP:PORT");
     fails("PICLOUD_LOG_FORMAT", "x", ": unknown variant `x`");
     fails("PICLOUD_LIMITS_MEMORY_BYTES", "1", ": limit memory_bytes is 1 bytes");
+    fails("PICLOUD_FS", "a=/a,b", ": `b` is not NAME=PATH");
     fails("PICLOUD_DEV", "perhaps", "must be true or false");
 }
 
@@ -175,6 +199,10 @@ fn a_wrong_line_of_the_file_is_named() {
     fails("# the log\nlog = { level = \"inof\" }", ": line 2: log.level `inof`");
     fails("data_dir = \"\"", ": line 1: data_dir is empty");
     fails("\naddress = \"pi\"", "line 2");
+    fails("[fs.data]\npath = \"/a\"\n[fs.B]\npath = \"/b\"", ": line 3: fs: `B`: a name starts with");
+    fails("[fs.data]\npath = \"/a\"\nmode = 1", "unknown field `mode`");
+    fails("[fs.data]\nwritable = true", "missing field `path`");
+    fails("[fs.data]\npath = \"/a\"\napps = [\"a b\"]", "fs.data.apps: `a b`: a name starts with");
 }
 
 #[test]

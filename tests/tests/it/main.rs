@@ -6,6 +6,7 @@ mod docs;
 mod events;
 mod examples;
 mod executions;
+mod fs;
 mod fuel;
 mod golden;
 mod hostile;
