@@ -136,7 +136,21 @@ async fn what_is_no_event_is_refused_with_the_reason() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(reason), "{query} {body}: {detail}");
     }
+    assert!(events(&app, "").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_is_refused_by_itself_and_for_many() {
+    let app = app().await;
+    let json_type = ("content-type", "application/json");
     let large = format!("\"{}\"", "x".repeat(300_000));
     send(&app, "", &[json_type], &large).await.assert_problem(413, "event-too-large");
+    // Each subscriber gets an event of its own: 40 times 250 000 bytes are too much together.
+    for n in 0..40 {
+        trigger(&app, &format!("many-{n}"), json!({"kind": "topic", "script": "recorder", "topic": "many"}))
+            .await;
+    }
+    let large = format!("\"{}\"", "x".repeat(250_000));
+    send(&app, "?topic=many", &[json_type], &large).await.assert_problem(413, "event-too-large");
     assert!(events(&app, "").await.is_empty());
 }
