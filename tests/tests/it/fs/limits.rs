@@ -5,7 +5,7 @@ use picloud_host::limits::Limits;
 use picloud_tests::TestApp;
 use serde_json::json;
 
-use super::{DO, Files, grant};
+use super::{DO, Files, WROTE, grant};
 
 /// A server with a writable grant `data` and other limits.
 async fn limited(change: impl FnOnce(&mut Limits)) -> (TestApp, tempfile::TempDir) {
@@ -110,7 +110,8 @@ async fn whoever_reads_a_file_that_is_replaced_sees_one_version_of_it() {
         let files = &files;
         async move {
             if call % 2 == 0 {
-                files.write("data/a", &version(char::from(b'a' + call))).await;
+                let wrote = files.write("data/a", &version(char::from(b'A' + call))).await;
+                assert_eq!(wrote.to_string(), WROTE);
             } else {
                 let text = files.at("read", "data/a").await;
                 let text = text.as_str().unwrap();
