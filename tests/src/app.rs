@@ -10,6 +10,7 @@ use reqwest::{Body, Method, RequestBuilder};
 use tempfile::TempDir;
 
 use crate::aot;
+use crate::client::client;
 use crate::reply::Reply;
 
 /// A running server with its temporary data directory, and a client for it.
@@ -58,11 +59,8 @@ impl Builder {
         let data = tempfile::tempdir().expect("a temporary directory can be made");
         self.config.data_dir = data.path().to_owned();
         let server = start(&self.config).await;
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("a client can be made");
+        let client =
+            client().redirect(reqwest::redirect::Policy::none()).build().expect("a client can be made");
         TestApp {
             address: server.address,
             token: server.new_token.clone(),

@@ -4,10 +4,12 @@
 mod aot;
 pub mod app;
 pub mod bare;
+pub mod client;
 pub mod process;
 pub mod reply;
 
 pub use app::{Builder, TestApp};
 pub use bare::BareExecutor;
+pub use client::client;
 pub use process::{Ended, Process, Site};
 pub use reply::Reply;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::aot;
+use crate::client::client;
 use crate::reply::Reply;
 
 /// How long a server may take until it is ready. Without a cache it compiles the sandbox first.
@@ -164,7 +165,7 @@ impl Site {
         command.stdout(create(&out)).stderr(create(&log));
         let begun = Instant::now();
         let child = command.spawn().expect("picloud can be started");
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
+        let client = client().build().expect("a client can be made");
         let (url, started_in) = (String::new(), Duration::ZERO);
         let mut process = Process { child, client, url, started_in, token: None, out, log };
         process.wait_until_ready(begun).await?;
@@ -243,7 +244,7 @@ impl Process {
 
     /// Close the connections that requests have left open.
     pub fn disconnect(&mut self) {
-        self.client = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
+        self.client = client().build().expect("a client can be made");
     }
 
     /// A request to this server.

@@ -28,8 +28,8 @@ impl Client {
     /// `url` without a slash at the end.
     pub(crate) fn new(url: String) -> Self {
         // Proxies from the environment are for other machines than this one.
-        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).tcp_nodelay(true).build();
-        Self { http: http.unwrap_or_default(), url }
+        let http = picloud_tests::client().timeout(TIMEOUT).tcp_nodelay(true).build();
+        Self { http: http.expect("a client can be made"), url }
     }
 
     /// The status of a GET.

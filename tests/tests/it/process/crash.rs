@@ -72,8 +72,7 @@ async fn load_and_kill(
             .request("POST", &format!("/default/write?counter={}&id=", writer % COUNTERS))
             .build()
             .unwrap();
-        let (client, base) =
-            (reqwest::Client::builder().no_proxy().build().unwrap(), request.url().to_string());
+        let (client, base) = (picloud_tests::client().build().unwrap(), request.url().to_string());
         writers.spawn(async move {
             let mut mine = Vec::new();
             for number in 0.. {

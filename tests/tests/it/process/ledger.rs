@@ -90,8 +90,7 @@ async fn load_and_kill(server: &Process, round: usize) {
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
         let request = server.request("POST", "/default/accept").build().unwrap();
-        let (client, url) =
-            (reqwest::Client::builder().no_proxy().build().unwrap(), request.url().to_string());
+        let (client, url) = (picloud_tests::client().build().unwrap(), request.url().to_string());
         writers.spawn(async move {
             for number in 0.. {
                 let id = format!("{round}-{writer}-{number}");

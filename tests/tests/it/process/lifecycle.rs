@@ -27,7 +27,8 @@ async fn sigterm_lets_a_slow_call_finish() {
     server.signal(Signal::TERM);
     let reply = call.await.unwrap().expect("the call is answered although the server was told to stop");
     assert_eq!((reply.status, reply.text()), (200, "done"));
-    let refused = Reply::try_of(reqwest::Client::new().get(format!("{}/livez", server.url))).await;
+    let refused =
+        Reply::try_of(picloud_tests::client().build().unwrap().get(format!("{}/livez", server.url))).await;
     assert!(refused.is_err(), "a server that stops takes no new connections");
     let ended = server.wait().await;
     assert_eq!(ended.code(), Some(0), "{ended:?}");
