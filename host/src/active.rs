@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::call::{AppId, EventCall, ScriptRef};
 use crate::event::{Cause, Lane, NewEvent};
 use crate::limits::Limits;
+use crate::outbound::policy::HttpPolicy;
 use crate::trigger::{AppTriggers, DEFAULT_ATTEMPTS};
 
 /// Every app with its active scripts, at one moment.
@@ -79,6 +80,8 @@ pub struct ActiveApp {
     pub id: AppId,
     /// The limits of its calls.
     pub limits: Limits,
+    /// Which requests its scripts may send.
+    pub http: Arc<HttpPolicy>,
     /// By name.
     pub scripts: HashMap<Arc<str>, ActiveScript>,
 }

@@ -102,7 +102,7 @@ impl Executor {
             cost.fuel = fuel;
             cost.memory_bytes = state.memory.peak;
             let (log, log_dropped) = (state.log.lines, state.log.dropped);
-            let may_rerun = !state.irrevocable;
+            let may_rerun = !(state.irrevocable || state.http.has_sent());
             let repeats = !(state.outside || state.kv.is_used() || state.triggers.is_used());
             let result = result.and_then(|response| answer::check(response, &request.limits));
 
@@ -270,8 +270,8 @@ fn repeatable(failure: &Failure) -> bool {
 fn conflict_of_irrevocable() -> Failure {
     Failure::new(
         Code::KvConflict,
-        "another call changed keys that this call read; no key was changed, but what this call has done outside, as to \
-         files, stays, so it was not run again",
+        "another call changed keys that this call read; no key was changed, but what this call has done outside, to \
+         files or with HTTP requests, stays, so it was not run again",
     )
 }
 

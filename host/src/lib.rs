@@ -3,7 +3,7 @@
 //! In reading order: what a call is (`call`), what makes one without a caller (`event`, `trigger`), what bounds it
 //! (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
-//! `aot`, `image`, `sandbox`, `ticker`, `turns`, `services`, `executor`); how requests get
+//! `aot`, `image`, `sandbox`, `ticker`, `turns`, `outbound`, `services`, `executor`); how requests get
 //! there (`gate`, `ingress`), and events (`dispatcher`); what is kept of either (`record`).
 
 pub mod active;
@@ -25,6 +25,7 @@ pub mod kv_conformance;
 pub mod limits;
 pub mod loader;
 pub mod memory;
+pub mod outbound;
 pub mod ports;
 pub mod problem;
 mod record;

@@ -99,6 +99,15 @@ limits! {
     event_call_bytes: "bytes", 1, 8 << 20, 256 << 20;
     /// How many triggers may follow on one another. Beyond it: `depth-exceeded`.
     trigger_depth: "hops", 1, 16, 256;
+    /// Requests that one call may send. Beyond it the request fails, and the script can catch it.
+    outbound_requests: "requests", 1, 16, 1000;
+    /// URL, headers and body of one such request together. Beyond it the request fails, and the script can catch it.
+    outbound_request_bytes: "bytes", 1, 1 << 20, 64 << 20;
+    /// Body of one response to it. Beyond it the request fails, and the script can catch it.
+    outbound_response_bytes: "bytes", 1, 4 << 20, 64 << 20;
+    /// How long one such request may take until the whole response is there, and not beyond the call's deadline. Beyond
+    /// it the request fails, and the script can catch it.
+    outbound_timeout_ms: "ms", 1, 10_000, 15 * 60 * 1000;
     /// Length of a script's source in UTF-8. Beyond it: `source-too-large`.
     source_bytes: "bytes", 1, 256 << 10, 4 << 20;
 }

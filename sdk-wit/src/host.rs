@@ -1,12 +1,13 @@
 //! Bindings for the host: [`ScriptPre`] instantiates, the `Host` traits are what `host/src/services` implements.
 //!
-//! Only functions that may wait for storage are asynchronous: the others then cost no future.
+//! Only functions that may wait, for storage or for other servers, are asynchronous: the others then cost no future.
 
 wasmtime::component::bindgen!({
     world: "script",
     path: "wit",
     imports: {
         "picloud:sdk/fs": async | trappable,
+        "picloud:sdk/http": async | trappable,
         "picloud:sdk/kv": async | trappable,
         "picloud:sdk/triggers.cancel": async | trappable,
         "picloud:sdk/triggers.list": async | trappable,

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::ports::Clock;
 use crate::services::Services;
 use crate::services::fs::FsSession;
+use crate::services::http::HttpSession;
 use crate::services::kv::KvSession;
 use crate::services::log::LogBuffer;
 use crate::services::triggers::TriggersSession;
@@ -27,7 +28,9 @@ pub(crate) struct CallState {
     pub(crate) kv: KvSession,
     pub(crate) triggers: TriggersSession,
     pub(crate) fs: FsSession,
-    /// Whether the call has used anything that may be another the next time: keys, the time, random numbers, ids.
+    pub(crate) http: HttpSession,
+    /// Whether the call has used anything that may be another the next time: keys, the time, random numbers, ids,
+    /// other servers.
     pub(crate) outside: bool,
     /// Whether the call has changed something that is no part of its transaction, so that it must not run again.
     pub(crate) irrevocable: bool,
@@ -72,6 +75,7 @@ impl CallState {
             kv: KvSession::new(services.kv.clone(), app, limits),
             triggers: TriggersSession::new(services, request.as_deref(), limits),
             fs: FsSession::new(services.grants.clone(), app_name, limits),
+            http: HttpSession::new(services, request.as_deref(), limits),
             outside: false,
             irrevocable: false,
             log: LogBuffer::new(&limits),

@@ -4,6 +4,7 @@ mod context;
 mod diagnostics;
 mod event;
 pub(crate) mod fs;
+pub(crate) mod http;
 mod image;
 pub(crate) mod kv;
 pub(crate) mod log;
@@ -21,6 +22,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::active::Active;
 use crate::grants::Grants;
+use crate::outbound::Outbound;
 use crate::ports::{Clock, Events, Kv};
 use crate::sandbox::CallState;
 
@@ -33,10 +35,12 @@ pub struct Services {
     pub kv: Arc<dyn Kv>,
     /// Stored events.
     pub events: Arc<dyn Events>,
-    /// Queues and subscriptions.
+    /// Queues and subscriptions, and what apps may request.
     pub active: Arc<Active>,
     /// Directories of the host.
     pub grants: Arc<Grants>,
+    /// Connections to other servers.
+    pub outbound: Arc<Outbound>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }

@@ -1,0 +1,213 @@
+//! Connections to other servers, shared by all calls, and the way of one request over them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use picloud_sdk_wit::picloud::sdk::http::{Error, Response};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
+
+use super::failure::explain;
+use super::guard::Resolver;
+use super::policy::HttpPolicy;
+use super::redirect;
+use super::request::{Admitted, Outgoing};
+
+/// Redirects that are followed.
+const MAX_REDIRECTS: usize = 5;
+
+/// Requests of all calls that are under way at the same time. More wait, and their time runs.
+const MAX_UNDER_WAY: usize = 256;
+
+/// How long a connection is kept that nobody uses. The timer that closes it ends when none is left, so an idle server
+/// is woken once more and not again.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Connections to one host that are kept while nobody uses them.
+const MAX_IDLE: usize = 4;
+
+/// How long a connection may take. Of several addresses each gets its share.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Who vouches for other servers.
+#[derive(Debug, Clone, Default)]
+pub enum Roots {
+    /// The certificate authorities of the system, or of the file that `SSL_CERT_FILE` names. They are read when the first
+    /// request is sent.
+    #[default]
+    System,
+    /// These and no others.
+    Only(RootCertStore),
+}
+
+/// Sends the requests of scripts.
+pub struct Outbound {
+    roots: Roots,
+    clients: OnceCell<Clients>,
+    under_way: Semaphore,
+}
+
+/// A client for each kind of permission, so that they share no connection.
+struct Clients {
+    public: reqwest::Client,
+    private: reqwest::Client,
+}
+
+/// What bounds one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// When the whole response has to be there.
+    pub(crate) until: Instant,
+    /// What its body may have, in bytes.
+    pub(crate) response_bytes: u64,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self::new(Roots::default())
+    }
+}
+
+impl Outbound {
+    /// Nothing is opened or read before the first request.
+    #[must_use]
+    pub fn new(roots: Roots) -> Self {
+        Self { roots, clients: OnceCell::new(), under_way: Semaphore::new(MAX_UNDER_WAY) }
+    }
+
+    /// Send a request, follow redirects as far as the policy allows them, and read the whole response. Dropping the future
+    /// ends it.
+    ///
+    /// # Errors
+    ///
+    /// There is no response, or it breaks one of the bounds.
+    pub(crate) async fn send(
+        &self,
+        request: Admitted,
+        policy: &HttpPolicy,
+        bounds: Bounds,
+    ) -> Result<Response, Error> {
+        let exchange = async {
+            // Never closed.
+            let _permit = self.under_way.acquire().await;
+            self.follow(request, policy, bounds.response_bytes).await
+        };
+        tokio::time::timeout_at(bounds.until, exchange).await.unwrap_or(Err(Error::TimedOut))
+    }
+
+    async fn follow(
+        &self,
+        mut hop: Admitted,
+        policy: &HttpPolicy,
+        response_bytes: u64,
+    ) -> Result<Response, Error> {
+        let clients = self.clients.get_or_try_init(|| Clients::new(self.roots.clone())).await?;
+        for _ in 0..=MAX_REDIRECTS {
+            let client = if hop.private() { &clients.private } else { &clients.public };
+            let request = hop.request();
+            let response = client.execute(to_send(request)).await;
+            let response = response.map_err(|error| explain(&error, request.host()))?;
+            match redirect::next(request, response.status(), response.headers()) {
+                None => return read(response, request, response_bytes).await,
+                Some(next) => hop = next?.admit(policy).map_err(of_redirect)?,
+            }
+        }
+        Err(Error::TooManyRedirects)
+    }
+}
+
+impl Clients {
+    async fn new(roots: Roots) -> Result<Self, Error> {
+        // Reading the system's certificates takes milliseconds.
+        let made = tokio::task::spawn_blocking(move || Self::build(roots)).await;
+        made.map_err(anyhow::Error::from).flatten().map_err(|error| {
+            tracing::error!(error = %format!("{error:#}"), "cannot make a client for requests of scripts");
+            Error::Failed("this server cannot send requests; its log has more".to_owned())
+        })
+    }
+
+    fn build(roots: Roots) -> anyhow::Result<Self> {
+        let tls = tls(roots)?;
+        let [public, private] = Resolver::pair().map(|resolver| {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .dns_resolver(Arc::new(resolver))
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .http1_only()
+                .connect_timeout(CONNECT)
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(MAX_IDLE)
+                .user_agent(concat!("picloud/", env!("CARGO_PKG_VERSION")))
+                .build()
+        });
+        Ok(Self { public: public?, private: private? })
+    }
+}
+
+/// The cryptography is chosen here: another part of the process may have chosen another, or none.
+fn tls(roots: Roots) -> anyhow::Result<ClientConfig> {
+    let roots = match roots {
+        Roots::Only(roots) => roots,
+        Roots::System => of_the_system(),
+    };
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Without any, `https` fails and `http` works.
+fn of_the_system() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            ?errors,
+            "this system has no certificate authorities: scripts can request nothing over https"
+        );
+    }
+    roots
+}
+
+fn to_send(request: &Outgoing) -> reqwest::Request {
+    let mut sent = reqwest::Request::new(request.method.clone(), request.url.clone());
+    *sent.headers_mut() = request.headers.clone();
+    *sent.body_mut() = request.body.clone().map(Into::into);
+    sent
+}
+
+/// Read a response piece by piece, and not beyond its bound, whatever it says of its length.
+async fn read(mut response: reqwest::Response, request: &Outgoing, most: u64) -> Result<Response, Error> {
+    let too_large = || Error::ResponseTooLarge(u32::try_from(most).unwrap_or(u32::MAX));
+    // A response to HEAD tells the length of a body that does not come.
+    if request.method != http::Method::HEAD && response.content_length().is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers =
+        response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| explain(&error, request.host()))? {
+        if (body.len() + piece.len()) as u64 > most {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Response { status: response.status().as_u16(), url: request.url.to_string(), headers, body })
+}
+
+/// The script did not ask for this one itself.
+fn of_redirect(error: Error) -> Error {
+    match error {
+        Error::NotAllowed(what) => Error::NotAllowed(format!("a redirect to {what}")),
+        other => other,
+    }
+}
