@@ -3,6 +3,7 @@
 mod context;
 pub(crate) mod event;
 mod fs;
+mod http;
 mod kv;
 mod log;
 pub(crate) mod request;
@@ -16,6 +17,7 @@ use crate::modules;
 pub(crate) fn register(engine: &mut Engine) {
     context::register(engine);
     fs::register(engine);
+    http::register(engine);
     kv::register(engine);
     log::register(engine);
     request::register(engine);
