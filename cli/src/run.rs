@@ -122,13 +122,13 @@ async fn execute(
     })
 }
 
-/// The script alone, so that it can make events for itself.
+/// The script alone, so that it can make events for itself. It may send no request to other servers.
 fn active(request: &ExecRequest) -> Arc<Active> {
     let ScriptRef { app, app_id, script, .. } = &*request.script;
     let itself =
         ActiveScript { script: request.script.clone(), handles_requests: true, handles_events: true };
     let scripts = [(script.clone(), itself)].into();
-    let app = (app.clone(), ActiveApp { id: *app_id, limits: request.limits, scripts });
+    let app = (app.clone(), ActiveApp { id: *app_id, limits: request.limits, http: Arc::default(), scripts });
     let active = Active::default();
     active.publish(ActiveSet { apps: [app].into(), ..ActiveSet::default() });
     Arc::new(active)

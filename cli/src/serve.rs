@@ -102,6 +102,7 @@ impl Server {
                 events: storage.kv.clone(),
                 active: active.clone(),
                 grants: grants.clone(),
+                outbound: Arc::default(),
                 clock: clock.clone(),
             },
         })

@@ -137,6 +137,8 @@ codes! {
     EventTooLarge: "event-too-large", PAYLOAD_TOO_LARGE, None;
     /// The event is running, or has another state than this needs.
     EventBusy: "event-busy", CONFLICT, None;
+    /// The policy is not understood.
+    PolicyInvalid: "policy-invalid", UNPROCESSABLE_ENTITY, None;
     /// The name is not allowed.
     NameInvalid: "name-invalid", BAD_REQUEST, None;
     /// A parameter of the query is not understood.

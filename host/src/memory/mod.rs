@@ -25,5 +25,6 @@ pub fn services(active: Arc<Active>, clock: Arc<dyn Clock>) -> Services {
         ..SequencerOptions::default()
     };
     let kv = Arc::new(MemoryKv::start(MemoryBackend::default(), 0, options));
-    Services { kv: kv.clone(), events: kv, active, grants: Arc::default(), clock }
+    let (outbound, grants) = (Arc::default(), Arc::default());
+    Services { kv: kv.clone(), events: kv, active, outbound, grants, clock }
 }

@@ -13,6 +13,7 @@ mod executions;
 pub(crate) mod finish;
 mod grants;
 pub mod guard;
+mod http_policy;
 mod kv;
 mod logs;
 mod metrics;
@@ -107,6 +108,7 @@ fn routes() -> OpenApiRouter<State> {
         .merge(triggers::router())
         .merge(events::router())
         .merge(grants::router())
+        .merge(http_policy::router())
         .merge(traces::router())
         .merge(errors::router())
         .merge(openapi::router())

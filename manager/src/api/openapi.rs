@@ -42,6 +42,7 @@ pub fn document() -> OpenApi {
         tag("triggers", "What makes events: changes of keys, topics, queues, schedules."),
         tag("events", "Calls that are still to come, or have failed for good."),
         tag("grants", "Directories of the host that scripts may use."),
+        tag("http", "What scripts may request of other servers."),
         tag("meta", "About this API."),
     ]);
     document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);

@@ -1,4 +1,4 @@
-//! The active set as the database has it: what the data plane needs to know of apps, scripts and triggers.
+//! The active set as the database has it: what the data plane needs to know of apps, scripts, triggers and policies.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use picloud_host::ports::StoreError;
 use picloud_host::trigger::{AppTriggers, KvChanges, KvTrigger, Queue, Target, TopicFilter, TopicTrigger};
 use sqlx::FromRow;
 
+use crate::store::http_policy;
 use crate::store::trigger::config::KeyChange;
 use crate::store::trigger::{self, Trigger, TriggerConfig, select_trigger};
 use crate::store::{Store, failed};
@@ -34,7 +35,7 @@ struct ScriptColumns {
 }
 
 impl Store {
-    /// Every app with its active scripts and its triggers, at one moment, with the same limits for each app.
+    /// Every app with its active scripts, its triggers and its policy, at one moment, with the same limits for each app.
     ///
     /// # Errors
     ///
@@ -44,10 +45,11 @@ impl Store {
     }
 
     async fn read_active_set(&self, limits: &Limits) -> Result<ActiveSet, sqlx::Error> {
-        // One transaction, so that both statements see the same moment.
+        // One transaction, so that all statements see the same moment.
         let mut tx = self.database.read.begin().await?;
         let scripts: Vec<Row> = sqlx::query_as(SCRIPTS).fetch_all(&mut *tx).await?;
         let triggers: Vec<trigger::Row> = sqlx::query_as(TRIGGERS).fetch_all(&mut *tx).await?;
+        let policies: Vec<(i64, String)> = sqlx::query_as(POLICIES).fetch_all(&mut *tx).await?;
         tx.commit().await?;
         let mut set = ActiveSet::default();
         for row in scripts {
@@ -55,6 +57,9 @@ impl Store {
         }
         for trigger in triggers.into_iter().filter_map(trigger::Row::into_trigger) {
             add_trigger(&mut set, trigger);
+        }
+        for (app, policy) in policies {
+            add_policy(&mut set, AppId(app), &policy);
         }
         Ok(set)
     }
@@ -73,11 +78,15 @@ const TRIGGERS: &str = select_trigger!(
     order  by t.id"
 );
 
+// Not with the scripts: each of them would repeat it.
+const POLICIES: &str = "select id, http_policy from app where http_policy is not null";
+
 fn add_script(set: &mut ActiveSet, row: Row, limits: &Limits) {
     let name = set.apps.get_key_value(&*row.app).map_or_else(|| row.app.into(), |(name, _)| name.clone());
     let app = set.apps.entry(name.clone()).or_insert_with(|| ActiveApp {
         id: AppId(row.app_id),
         limits: *limits,
+        http: Arc::default(),
         scripts: HashMap::new(),
     });
     if let Some(active) = row.script.into_active(app.id, name) {
@@ -91,6 +100,17 @@ fn add_trigger(set: &mut ActiveSet, trigger: Trigger) {
     let triggers = set.triggers.entry(trigger.app_id).or_default();
     if !add_to(triggers, &trigger, app) {
         tracing::error!(app = trigger.app, trigger = trigger.name, "the trigger is damaged in the database");
+    }
+}
+
+/// A policy that is damaged allows nothing.
+fn add_policy(set: &mut ActiveSet, id: AppId, policy: &str) {
+    let Some((name, app)) = set.apps.iter_mut().find(|(_, app)| app.id == id) else { return };
+    match http_policy::read(Some(policy)) {
+        Ok(policy) => app.http = Arc::new(policy),
+        Err(error) => {
+            tracing::error!(app = %name, %error, "the app's HTTP policy is damaged in the database")
+        }
     }
 }
 

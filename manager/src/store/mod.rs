@@ -1,8 +1,8 @@
 //! Storage in SQLite. SQL lives here and nowhere else, one file for each noun.
 //!
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
-//! [`Store`] with `app`, `script`, `version`, `token`, `trigger`, and `active` (what the data plane needs to know of
-//! them); `kv` and `event` (the other side of the sequencer); in a database of their own `execution`, `log` and
+//! [`Store`] with `app`, `script`, `version`, `token`, `trigger`, `http_policy`, and `active` (what the data plane
+//! needs to know of them); `kv` and `event` (the other side of the sequencer); in a database of their own `execution`, `log` and
 //! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them.
 
 mod active;
@@ -16,6 +16,7 @@ pub mod event;
 mod event_tests;
 pub mod execution;
 pub mod histogram;
+pub mod http_policy;
 pub mod kv;
 #[cfg(test)]
 mod kv_tests;

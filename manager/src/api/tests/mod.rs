@@ -4,6 +4,7 @@ mod access;
 mod contract;
 mod executions;
 mod fixture;
+mod http_policy;
 mod kv;
 mod logs;
 mod metrics;
