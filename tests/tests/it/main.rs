@@ -10,6 +10,7 @@ mod fs;
 mod fuel;
 mod golden;
 mod hostile;
+mod http;
 mod isolation;
 mod kv;
 mod process;
