@@ -162,7 +162,7 @@ async fn a_call_that_has_sent_something_is_not_run_again() {
     let reply =
         run(&app, &remote, "let n = kv::get(\"n\", 0); http::get(`URL/`); kv::set(\"n\", n + 1)").await;
     let problem = reply.assert_problem(503, "kv-conflict");
-    assert!(problem["detail"].as_str().unwrap().contains("has sent HTTP requests"), "{reply}");
+    assert!(problem["detail"].as_str().unwrap().contains("with HTTP requests"), "{reply}");
     assert_eq!(remote.hits(), 1);
     assert_eq!(app.get("/api/v1/apps/default/kv/n").await.text(), "7");
 }
