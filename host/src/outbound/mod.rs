@@ -6,7 +6,7 @@
 //!
 //! What keeps a script from reaching what it must not (server-side request forgery):
 //!
-//! - Nothing is sent but an [`Admitted`](request::Admitted), which only the policy makes, and a redirect is admitted like
+//! - Nothing is sent but an [`Admitted`], which only the policy makes, and a redirect is admitted like
 //!   any other request.
 //! - An address in the URL is checked there, in the form in which the URL Standard writes it, whatever the script wrote.
 //! - A name is checked where it is resolved, and connections go to the addresses that passed, so that a name that
