@@ -41,9 +41,4 @@ impl Lanes {
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
-
-    /// Let the dispatcher look again, although no event has come.
-    pub fn wake(&self) {
-        self.changed.notify_one();
-    }
 }

@@ -174,7 +174,7 @@ impl TriggersSession {
         id
     }
 
-    /// Forget an event that this call has made, or take the same answer again for one that it has cancelled.
+    /// Forget an event that this call has made. Whether there was one.
     pub(super) fn take_back(&mut self, wanted: Uuid) -> bool {
         let before = self.ops.len();
         self.ops.retain(|op| !matches!(op, EventOp::Insert(event) if event.id == wanted));
