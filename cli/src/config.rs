@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use picloud_host::grants::GrantConfig;
 use picloud_host::limits::Limits;
+use picloud_host::mqtt::Broker;
 use serde::{Deserialize, Deserializer};
 
 use crate::args::ServeArgs;
@@ -33,6 +34,9 @@ pub struct ServeConfig {
     pub limits: Limits,
     /// Directories that scripts may use, by the name that they have there.
     pub fs: BTreeMap<String, GrantConfig>,
+    /// The MQTT broker to connect to.
+    #[serde(deserialize_with = "broker")]
+    pub mqtt: Option<Broker>,
     /// Calls that run at the same time; none: as many as the address space and the memory allow.
     pub max_concurrent_calls: Option<NonZeroUsize>,
     /// Calls that wait for their turn. 0: none waits, what cannot run at once is turned away.
@@ -95,6 +99,7 @@ impl Default for ServeConfig {
             dev: false,
             limits: Limits::default(),
             fs: BTreeMap::new(),
+            mqtt: None,
             max_concurrent_calls: None,
             max_waiting_calls: 1024,
             max_concurrent_events: 16,
@@ -215,5 +220,13 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
         serde::de::Error::custom(format_args!(
             "address `{text}` is not IP:PORT, such as 127.0.0.1:8080 or [::1]:8080"
         ))
+    })
+}
+
+/// The reason never repeats the text, which may hold a password.
+fn broker<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Broker>, D::Error> {
+    let broker = Broker::parse(&String::deserialize(deserializer)?);
+    broker.map(Some).map_err(|why| {
+        serde::de::Error::custom(format_args!("mqtt is not mqtt://[USER:PASSWORD@]HOST[:PORT]: {why}"))
     })
 }

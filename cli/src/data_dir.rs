@@ -60,6 +60,19 @@ impl DataDir {
         self.absolute.join(name)
     }
 
+    /// The text of a small file, which is made with this text if it is not there.
+    pub(crate) fn text(&self, name: &str, make: impl FnOnce() -> String) -> Result<String> {
+        let with = || format!("cannot use the file `{name}` in the data directory");
+        match self.dir.read_to_string(name) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let text = make();
+                self.dir.write(name, &text).with_context(with)?;
+                Ok(text)
+            }
+            found => found.with_context(with),
+        }
+    }
+
     /// The folder for what can be made again.
     pub(crate) fn cache(&self) -> Result<Dir> {
         let mut builder = DirBuilder::new();

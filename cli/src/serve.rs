@@ -2,6 +2,7 @@
 //! needs another.
 
 mod logging;
+mod mqtt;
 mod settings;
 
 use std::net::SocketAddr;
@@ -14,11 +15,13 @@ use axum::http::Uri;
 use picloud_host::active::Active;
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
+use picloud_host::delivery::Delivery;
 use picloud_host::dispatcher::{Dispatcher, Lanes};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
 use picloud_host::gate::Gate;
 use picloud_host::grants::Grants;
 use picloud_host::ingress::{self, Guard, Ingress};
+use picloud_host::mqtt::Mqtt;
 use picloud_host::ports::{Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
 use picloud_host::sequencer::SequencerOptions;
@@ -52,6 +55,7 @@ pub struct Server {
     serving: JoinHandle<()>,
     dispatching: JoinHandle<()>,
     scheduling: JoinHandle<()>,
+    connecting: JoinHandle<()>,
     storage: Storage,
 }
 
@@ -103,6 +107,7 @@ impl Server {
                 active: active.clone(),
                 grants: grants.clone(),
                 outbound: Arc::default(),
+                mqtt: config.mqtt.is_some(),
                 clock: clock.clone(),
             },
         })
@@ -118,8 +123,10 @@ impl Server {
         });
         let schedules =
             Arc::new(Scheduler::new(storage.store.clone(), storage.kv.clone(), ingress.clock.clone()));
-        let control = control_plane(config, &storage, &ingress, schedules.clone(), grants).await?;
-        let dispatcher = dispatcher(config, &storage, &ingress);
+        let mqtt = mqtt::mqtt(config, &storage, ingress.active.clone(), ingress.clock.clone())?;
+        let gauges = gauges(ingress.clone(), mqtt.clone());
+        let control = control_plane(config, &storage, &ingress, schedules.clone(), grants, gauges).await?;
+        let dispatcher = dispatcher(config, &storage, &ingress, mqtt.clone());
         let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
         let router = Arc::new(ingress::Router {
             ingress,
@@ -137,7 +144,8 @@ impl Server {
             let stop = stop.clone();
             async move { schedules.run(stop).await }
         });
-        Ok(Self { address, new_token, stop, serving, dispatching, scheduling, storage })
+        let connecting = mqtt::connect(mqtt, stop.clone());
+        Ok(Self { address, new_token, stop, serving, dispatching, scheduling, connecting, storage })
     }
 
     /// Take no more calls, let those under way finish, write everything down.
@@ -146,6 +154,7 @@ impl Server {
         joined(self.serving.await, "the listener");
         joined(self.scheduling.await, "the scheduler");
         joined(self.dispatching.await, "the dispatcher");
+        joined(self.connecting.await, "the connection to the MQTT broker");
         self.storage.close().await;
     }
 }
@@ -207,6 +216,7 @@ async fn control_plane(
     ingress: &Arc<Ingress>,
     schedules: Arc<Scheduler>,
     grants: Arc<Grants>,
+    gauges: ReadGauges,
 ) -> Result<axum::Router> {
     let publisher = Publisher::new(storage.store.clone(), ingress.active.clone(), config.limits);
     publisher.publish().await.context("cannot read the scripts")?;
@@ -224,12 +234,17 @@ async fn control_plane(
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
     };
-    let metrics = prometheus::router(storage.telemetry.clone(), gauges(ingress.clone()));
+    let metrics = prometheus::router(storage.telemetry.clone(), gauges);
     Ok(api::router(state).merge(metrics).fallback(nothing_here))
 }
 
 /// Turns events into calls, through the same gate and executor as requests.
-fn dispatcher(config: &ServeConfig, storage: &Storage, ingress: &Ingress) -> Arc<Dispatcher> {
+fn dispatcher(
+    config: &ServeConfig,
+    storage: &Storage,
+    ingress: &Ingress,
+    mqtt: Option<Arc<Mqtt>>,
+) -> Arc<Dispatcher> {
     let concurrent = usize::from(config.max_concurrent_events).min(ingress.gate.behind());
     Arc::new(Dispatcher {
         active: ingress.active.clone(),
@@ -240,6 +255,7 @@ fn dispatcher(config: &ServeConfig, storage: &Storage, ingress: &Ingress) -> Arc
         kv: storage.kv.clone(),
         events: storage.kv.clone(),
         lanes: storage.lanes.clone(),
+        mqtt: mqtt.map(|mqtt| mqtt as Arc<dyn Delivery>),
         app_concurrency: concurrent,
         script_concurrency: concurrent.div_ceil(2),
     })
@@ -257,7 +273,7 @@ async fn executor(config: ExecutorConfig) -> Result<Arc<Executor>> {
 }
 
 /// How busy the data plane is, for `/metrics`.
-fn gauges(ingress: Arc<Ingress>) -> ReadGauges {
+fn gauges(ingress: Arc<Ingress>, mqtt: Option<Arc<Mqtt>>) -> ReadGauges {
     Arc::new(move || {
         let images = ingress.executor.images();
         Gauges {
@@ -267,6 +283,7 @@ fn gauges(ingress: Arc<Ingress>) -> ReadGauges {
             image_cache_bytes: images.bytes as u64,
             image_cache_images: images.images as u64,
             image_builds: images.builds,
+            mqtt_connected: mqtt.as_ref().map(|mqtt| mqtt.is_connected()),
         }
     })
 }

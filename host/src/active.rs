@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::call::{AppId, EventCall, ScriptRef};
@@ -99,16 +100,26 @@ pub struct ActiveScript {
 
 /// The current active set, shared between the control plane, which publishes, and the data plane, which reads.
 #[derive(Debug, Default)]
-pub struct Active(ArcSwap<ActiveSet>);
+pub struct Active {
+    set: ArcSwap<ActiveSet>,
+    changed: watch::Sender<()>,
+}
 
 impl Active {
     /// Replace the set. Calls under way are not touched.
     pub fn publish(&self, set: ActiveSet) {
-        self.0.store(Arc::new(set));
+        self.set.store(Arc::new(set));
+        self.changed.send_replace(());
     }
 
     /// The set of this moment.
     pub fn current(&self) -> arc_swap::Guard<Arc<ActiveSet>> {
-        self.0.load()
+        self.set.load()
+    }
+
+    /// Tells when there is another set.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }

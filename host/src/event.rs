@@ -23,6 +23,10 @@ pub enum EventKind {
     Timer,
     /// A request from outside, whose sender does not wait.
     Webhook,
+    /// A message from the MQTT broker.
+    Mqtt,
+    /// A message for the MQTT broker: no script sees it.
+    Publish,
     /// None of these: an event that was handed to a script without a server.
     #[default]
     Event,
@@ -30,8 +34,17 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: &[Self] =
-        &[Self::Kv, Self::Schedule, Self::Topic, Self::Queue, Self::Timer, Self::Webhook, Self::Event];
+    pub const ALL: &[Self] = &[
+        Self::Kv,
+        Self::Schedule,
+        Self::Topic,
+        Self::Queue,
+        Self::Timer,
+        Self::Webhook,
+        Self::Mqtt,
+        Self::Publish,
+        Self::Event,
+    ];
 
     /// The word used in records, metrics and storage.
     #[must_use]
@@ -43,6 +56,8 @@ impl EventKind {
             Self::Queue => "queue",
             Self::Timer => "timer",
             Self::Webhook => "webhook",
+            Self::Mqtt => "mqtt",
+            Self::Publish => "publish",
             Self::Event => "event",
         }
     }
@@ -58,6 +73,9 @@ impl EventKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TriggerId(pub i64);
 
+/// The lane of messages for the broker, as it is stored.
+const MQTT: &str = "mqtt";
+
 /// Where events wait for their turn: those of one lane share a bound on how many run at the same time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Lane {
@@ -65,21 +83,27 @@ pub enum Lane {
     Queue(Arc<str>),
     /// Of a script, by its name: everything that did not come through a queue.
     Script(Arc<str>),
+    /// For the MQTT broker, in the order in which they were published.
+    Mqtt,
 }
 
 impl Lane {
-    /// As it is stored: `queue/NAME` or `script/NAME`.
+    /// As it is stored: `queue/NAME`, `script/NAME` or `mqtt`.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
             Self::Queue(name) => format!("queue/{name}"),
             Self::Script(name) => format!("script/{name}"),
+            Self::Mqtt => MQTT.to_owned(),
         }
     }
 
     /// The inverse; none for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if text == MQTT {
+            return Some(Self::Mqtt);
+        }
         match text.split_once('/')? {
             ("queue", name) => Some(Self::Queue(name.into())),
             ("script", name) => Some(Self::Script(name.into())),
@@ -294,7 +318,7 @@ mod tests {
         for kind in EventKind::ALL {
             assert_eq!(EventKind::parse(kind.as_str()), Some(*kind));
         }
-        for lane in [Lane::Queue("a/b".into()), Lane::Script("queue".into())] {
+        for lane in [Lane::Queue("a/b".into()), Lane::Script("queue".into()), Lane::Mqtt] {
             assert_eq!(Lane::parse(&lane.to_text()), Some(lane));
         }
         assert_eq!(Lane::parse("elsewhere/a"), None);

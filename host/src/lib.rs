@@ -4,13 +4,15 @@
 //! (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `outbound`, `services`, `executor`); how requests get
-//! there (`gate`, `ingress`), and events (`dispatcher`); what is kept of either (`record`).
+//! there (`gate`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`); what is kept of calls
+//! (`record`).
 
 pub mod active;
 pub mod aot;
 pub mod budget;
 pub mod call;
 mod clock;
+pub mod delivery;
 pub mod dispatcher;
 mod engine;
 pub mod event;
@@ -25,6 +27,7 @@ pub mod kv_conformance;
 pub mod limits;
 pub mod loader;
 pub mod memory;
+pub mod mqtt;
 pub mod outbound;
 pub mod ports;
 pub mod problem;

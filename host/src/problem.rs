@@ -137,6 +137,8 @@ codes! {
     EventTooLarge: "event-too-large", PAYLOAD_TOO_LARGE, None;
     /// The event is running, or has another state than this needs.
     EventBusy: "event-busy", CONFLICT, None;
+    /// The MQTT broker did not take a message.
+    MqttFailed: "mqtt-failed", BAD_GATEWAY, PLATFORM;
     /// The policy is not understood.
     PolicyInvalid: "policy-invalid", UNPROCESSABLE_ENTITY, None;
     /// The name is not allowed.

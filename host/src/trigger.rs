@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::call::{AppId, EventCall};
 use crate::event::{Cause, EventKind, Lane, NewEvent, TriggerId};
+use crate::mqtt::{MqttFilter, Qos};
 use crate::ports::{KvEntry, KvValue, KvWrite};
 
 /// How often an event is tried when nothing else is said.
@@ -31,6 +32,8 @@ pub struct AppTriggers {
     pub kv: Vec<KvTrigger>,
     /// Those that subscribe to topics.
     pub topics: Vec<TopicTrigger>,
+    /// Those that subscribe at the MQTT broker.
+    pub mqtt: Vec<MqttTrigger>,
     /// Queues, by name.
     pub queues: HashMap<Arc<str>, Queue>,
 }
@@ -98,6 +101,17 @@ pub struct TopicTrigger {
     pub target: Target,
     /// Which topics.
     pub filter: TopicFilter,
+}
+
+/// Makes an event of each message from the MQTT broker whose topic matches.
+#[derive(Debug, Clone)]
+pub struct MqttTrigger {
+    /// What is called.
+    pub target: Target,
+    /// Which topics.
+    pub filter: MqttFilter,
+    /// How surely the broker sends them.
+    pub qos: Qos,
 }
 
 /// A queue: events wait in a lane of their own, and only so many run at the same time.
@@ -249,6 +263,26 @@ impl AppTriggers {
             .map(|trigger| {
                 let call = EventCall { trigger: EventKind::Topic, ..message.call.clone() };
                 trigger.target.event(app, trigger.target.script_lane(), call, cause, now_ms)
+            })
+            .collect()
+    }
+}
+
+impl AppTriggers {
+    /// The events of a message from the MQTT broker: one for each trigger whose filter matches its topic.
+    #[must_use]
+    pub fn of_mqtt(
+        &self,
+        app: AppId,
+        topic: &str,
+        call: &EventCall,
+        cause: Cause,
+        now_ms: u64,
+    ) -> Vec<NewEvent> {
+        let subscribers = self.mqtt.iter().filter(|trigger| trigger.filter.matches(topic));
+        subscribers
+            .map(|MqttTrigger { target, .. }| {
+                target.event(app, target.script_lane(), call.clone(), cause, now_ms)
             })
             .collect()
     }

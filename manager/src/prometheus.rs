@@ -33,6 +33,8 @@ pub struct Gauges {
     pub image_cache_images: u64,
     /// Images that were built since the start of the process.
     pub image_builds: u64,
+    /// Whether the MQTT broker is there; none when the server has none.
+    pub mqtt_connected: Option<bool>,
 }
 
 /// Reads the numbers of the data plane. Called for each scrape, so it must not wait.
@@ -124,7 +126,14 @@ impl Numbers {
         gauge(encoder, "picloud_image_cache", help, Some(&Unit::Bytes), image_cache_bytes)?;
         let help = "Images of scripts in memory";
         gauge(encoder, "picloud_image_cache_images", help, None, image_cache_images)?;
-        counter(encoder, "picloud_image_builds", "Images of scripts that were built", image_builds)
+        counter(encoder, "picloud_image_builds", "Images of scripts that were built", image_builds)?;
+        match self.gauges.mqtt_connected {
+            None => Ok(()),
+            Some(connected) => {
+                let help = "Whether the MQTT broker is there";
+                gauge(encoder, "picloud_mqtt_connected", help, None, u64::from(connected))
+            }
+        }
     }
 
     fn encode_telemetry(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -262,6 +271,7 @@ mod tests {
         image_cache_bytes: 4,
         image_cache_images: 5,
         image_builds: 6,
+        mqtt_connected: Some(true),
     };
 
     async fn send(fixture: &Fixture, method: &str) -> Response {

@@ -11,6 +11,7 @@ Examples:
   picloud serve --address 0.0.0.0:80 --data-dir /var/lib/picloud
   picloud serve --config /etc/picloud.toml --limit fuel=10000000
   picloud serve --dev --fs data=/srv/data:rw            scripts can read and write files in /srv/data
+  picloud serve --dev --mqtt mqtt://127.0.0.1           scripts can publish to a broker and hear its messages
 
 Every option can also be set by a variable PICLOUD_... (PICLOUD_DATA_DIR, PICLOUD_TELEMETRY_MAX_BYTES,
 PICLOUD_LIMITS_FUEL) or in a file:
@@ -52,6 +53,11 @@ pub struct ServeArgs {
     /// Let scripts use a directory as NAME: read it, and with `:rw` also change what is in it; may be repeated
     #[arg(long = "fs", value_name = "NAME=PATH[:rw]")]
     pub fs: Vec<String>,
+
+    /// Connect to an MQTT 5 broker, mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://...; scripts can publish there and be
+    /// called by its messages. Others see the options of a process: a password is better off in the file
+    #[arg(long, value_name = "URL")]
+    pub mqtt: Option<String>,
 
     /// Calls that run at the same time [default: as many as memory allows]
     #[arg(long, value_name = "CALLS")]

@@ -29,6 +29,7 @@ enum Kind {
 const KEYS: &[(&str, Kind)] = &[
     ("address", Kind::Text),
     ("dev", Kind::Bool),
+    ("mqtt", Kind::Text),
     ("max_concurrent_calls", Kind::Int),
     ("max_waiting_calls", Kind::Int),
     ("max_concurrent_events", Kind::Int),
@@ -105,8 +106,12 @@ pub(super) fn from_env(env: &Env) -> Result<Table, CliError> {
 /// What the flags set.
 pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
     let mut table = Table::new();
-    let texts =
-        [("address", &args.address), ("log.format", &args.log_format), ("log.level", &args.log_level)];
+    let texts = [
+        ("address", &args.address),
+        ("mqtt", &args.mqtt),
+        ("log.format", &args.log_format),
+        ("log.level", &args.log_level),
+    ];
     for (key, text) in texts {
         if let Some(text) = text {
             insert(&mut table, &flag(key), key, Value::String(text.clone()))?;

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use picloud_host::mqtt::Broker;
+
 use super::*;
 
 fn resolve(args: ServeArgs, env: &[(&str, &str)], file: Option<&str>) -> Result<ServeConfig, String> {
@@ -68,7 +70,7 @@ fn every_flag_reaches_the_configuration() {
              --max-concurrent-calls 7 \
              --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --body-memory-bytes 1048578 \
              --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
-             --telemetry-max-rows-per-second 9 --drain-seconds 0 --log-format json --log-level picloud_host=debug,warn",
+             --telemetry-max-rows-per-second 9 --drain-seconds 0 --mqtt mqtts://me:secret@broker --log-format json --log-level picloud_host=debug,warn",
         ),
         &[],
         None,
@@ -80,6 +82,7 @@ fn every_flag_reaches_the_configuration() {
         dev: true,
         limits: Limits { deadline_ms: 5, ..Limits::default() },
         fs: [("a", "/a", true), ("b", "b", false)].map(grant).into(),
+        mqtt: Broker::parse("mqtts://me:secret@broker").ok(),
         max_concurrent_calls: NonZeroUsize::new(7),
         max_waiting_calls: 0,
         max_concurrent_events: 3,
@@ -185,6 +188,7 @@ fn a_wrong_variable_is_named() {
     fails("PICLOUD_LIMITS_MEMORY_BYTES", "1", ": limit memory_bytes is 1 bytes");
     fails("PICLOUD_FS", "a=/a,b", ": `b` is not NAME=PATH");
     fails("PICLOUD_DEV", "perhaps", "must be true or false");
+    fails("PICLOUD_MQTT", "http://b", ": mqtt is not mqtt://[USER:PASSWORD@]HOST[:PORT]: it must start with");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod fs;
 mod http;
 mod kv;
 mod log;
+mod mqtt;
 pub(crate) mod request;
 mod triggers;
 
@@ -20,6 +21,7 @@ pub(crate) fn register(engine: &mut Engine) {
     http::register(engine);
     kv::register(engine);
     log::register(engine);
+    mqtt::register(engine);
     request::register(engine);
     triggers::register(engine);
 }

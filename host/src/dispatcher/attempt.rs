@@ -6,12 +6,10 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::retry::{BACKOFF_MS, backoff_ms};
-use super::{AFTER_FAILURE, Dispatcher, News, Turn};
+use super::{AFTER_FAILURE, Dispatcher, News, Tasks, Turn};
 use crate::call::{AppId, ExecRequest, Failure, Payload};
 use crate::event::{Cause, EventFailure, EventOp, Lane, StoredEvent};
 use crate::ports::{CommitError, StoreError, Transaction};
@@ -29,17 +27,23 @@ const UNFINISHED_ATTEMPTS: u32 = 10;
 const MAX_FAILURE_BYTES: usize = 4096;
 
 /// An event that this process has claimed.
-struct Attempt {
-    stored: StoredEvent,
+pub(super) struct Attempt {
+    pub(super) stored: StoredEvent,
     /// From 1.
     number: u32,
 }
 
 /// An event's place in its lane; told to be free when it is dropped.
-struct Place {
+pub(super) struct Place {
     tell: UnboundedSender<News>,
     app: AppId,
     lane: Lane,
+}
+
+impl Place {
+    pub(super) fn new(tasks: &Tasks, app: AppId, lane: Lane) -> Self {
+        Self { tell: tasks.tell.clone(), app, lane }
+    }
 }
 
 impl Drop for Place {
@@ -51,14 +55,8 @@ impl Drop for Place {
 
 impl Dispatcher {
     /// Claim as many events of a lane as there is room for, and run them.
-    pub(super) async fn take_turn(
-        self: Arc<Self>,
-        turn: Turn,
-        tell: UnboundedSender<News>,
-        tasks: TaskTracker,
-        abandon: CancellationToken,
-    ) {
-        let (attempts, due_ms) = match self.claim(&turn).await {
+    pub(super) async fn take_turn(self: Arc<Self>, turn: Turn, tasks: Tasks) {
+        let (attempts, due_ms) = match self.claim(&turn, turn.room).await {
             Ok(claimed) => claimed,
             // The store has logged why.
             Err(_) => {
@@ -67,16 +65,12 @@ impl Dispatcher {
             }
         };
         let (app, lane, started) = (turn.app, turn.lane.clone(), attempts.len());
-        // Whoever is gone does not need the news.
-        let _ = tell.send(News::Looked { turn, started, due_ms });
+        tasks.tell(News::Looked { turn, started, due_ms });
         for attempt in attempts {
-            let (dispatcher, abandon) = (self.clone(), abandon.clone());
-            let place = Place { tell: tell.clone(), app, lane: lane.clone() };
+            let dispatcher = self.clone();
+            let place = Place::new(&tasks, app, lane.clone());
             tasks.spawn(async move {
-                tokio::select! {
-                    () = abandon.cancelled() => {}
-                    () = dispatcher.attempt_to_the_end(attempt) => {}
-                }
+                dispatcher.attempt_to_the_end(attempt).await;
                 drop(place);
             });
         }
@@ -92,15 +86,19 @@ impl Dispatcher {
         }
     }
 
-    /// The events that may run now, claimed, and when the next one is due.
-    async fn claim(&self, turn: &Turn) -> Result<(Vec<Attempt>, Option<u64>), StoreError> {
+    /// The events that may run now, claimed, `room` at most, and when the next one is due.
+    pub(super) async fn claim(
+        &self,
+        turn: &Turn,
+        room: usize,
+    ) -> Result<(Vec<Attempt>, Option<u64>), StoreError> {
         // Before the look: whoever touches an event that is shown to us makes the claim fail.
         let snapshot = self.kv.begin_stored();
-        let waiting = self.events.waiting(turn.app, &turn.lane, turn.room + 1).await?;
+        let waiting = self.events.waiting(turn.app, &turn.lane, room + 1).await?;
         let now_ms = self.clock.now_ms();
         let (mut ready, mut due_ms) = (Vec::new(), None);
         for stored in waiting {
-            if ready.len() == turn.room || stored.event.due_ms > now_ms {
+            if ready.len() == room || stored.event.due_ms > now_ms {
                 due_ms = Some(stored.event.due_ms);
                 break;
             }
@@ -127,6 +125,9 @@ impl Dispatcher {
 
     /// How long a call may take.
     fn deadline_ms(&self, app: AppId, lane: &Lane) -> u64 {
+        if let Some(delivery) = self.delivery(lane) {
+            return delivery.deadline_ms();
+        }
         let set = self.active.current();
         let limit = set.app(app).map_or(0, |app| app.limits.deadline_ms);
         let Lane::Queue(name) = lane else { return limit };
@@ -196,7 +197,7 @@ impl Dispatcher {
     }
 
     /// Another attempt later, or none.
-    fn after_failure(
+    pub(super) fn after_failure(
         &self,
         attempt: &Attempt,
         failure: Failure,
@@ -230,7 +231,7 @@ impl Dispatcher {
     }
 
     /// Write down what became of an event, however often that takes: until then the claim is held.
-    async fn settle(&self, app: AppId, op: EventOp) {
+    pub(super) async fn settle(&self, app: AppId, op: EventOp) {
         loop {
             let mut transaction = Transaction::new(app, self.kv.begin(), Cause::outside());
             transaction.events = vec![op.clone()];

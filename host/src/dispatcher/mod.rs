@@ -1,7 +1,8 @@
 //! The dispatcher: turns stored events into calls, at their time, in turn, and each until it is done or dead.
 //!
 //! In reading order: `lanes` (what commits tell it), `roster` (whose turn it is), here the loop that ties them together,
-//! `attempt` (one event: claim, call, what becomes of it), `retry` (when it is tried again).
+//! `attempt` (one event: claim, call, what becomes of it), `deliver` (the same for events that no script handles), `retry`
+//! (when it is tried again).
 //!
 //! # Why each effect happens exactly once
 //!
@@ -11,6 +12,7 @@
 //! finds it.
 
 mod attempt;
+mod deliver;
 mod lanes;
 mod retry;
 mod roster;
@@ -24,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::active::Active;
 use crate::call::AppId;
+use crate::delivery::Delivery;
 use crate::event::Lane;
 use crate::executor::Executor;
 use crate::gate::Gate;
@@ -53,6 +56,8 @@ pub struct Dispatcher {
     pub events: Arc<dyn Events>,
     /// Is told where events wait.
     pub lanes: Arc<Lanes>,
+    /// The connection to an MQTT broker, if there is one.
+    pub mqtt: Option<Arc<dyn Delivery>>,
     /// Events of one app at the same time.
     pub app_concurrency: usize,
     /// Events for one script at the same time, of those that do not come through a queue.
@@ -67,13 +72,43 @@ enum News {
     Ended { app: AppId, lane: Lane },
 }
 
+/// Where a turn starts its tasks, and whom it tells.
+#[derive(Clone)]
+struct Tasks {
+    tell: mpsc::UnboundedSender<News>,
+    tracker: TaskTracker,
+    abandon: CancellationToken,
+}
+
+impl Tasks {
+    fn tell(&self, news: News) {
+        // Whoever is gone does not need the news.
+        let _ = self.tell.send(news);
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let abandon = self.abandon.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = abandon.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+}
+
 impl Bounds for Dispatcher {
     fn app(&self) -> usize {
         self.app_concurrency
     }
 
     fn lane(&self, app: AppId, lane: &Lane) -> usize {
-        let Lane::Queue(name) = lane else { return self.script_concurrency };
+        let name = match lane {
+            Lane::Queue(name) => name,
+            Lane::Script(_) => return self.script_concurrency,
+            // A batch at a time, so that the order stays.
+            Lane::Mqtt => return 1,
+        };
         let set = self.active.current();
         let queue = set.triggers.get(&app).and_then(|triggers| triggers.queues.get(name));
         // What is left in a queue that is gone runs one by one.
@@ -104,6 +139,7 @@ impl Dispatcher {
 
     async fn dispatch(self: &Arc<Self>, tasks: &TaskTracker, abandon: &CancellationToken) {
         let (tell, mut news) = mpsc::unbounded_channel();
+        let tasks = Tasks { tell, tracker: tasks.clone(), abandon: abandon.clone() };
         let mut roster = Roster::default();
         for lane in self.stored_lanes().await {
             roster.note(lane);
@@ -112,8 +148,7 @@ impl Dispatcher {
             self.lanes.take().into_iter().for_each(|lane| roster.note(lane));
             let now_ms = self.clock.now_ms();
             while let Some(turn) = roster.next(now_ms, &**self) {
-                let take = self.clone().take_turn(turn, tell.clone(), tasks.clone(), abandon.clone());
-                tasks.spawn(take);
+                self.start_turn(turn, &tasks);
             }
             let next_due = roster.next_due(now_ms);
             let due = async {
@@ -137,6 +172,28 @@ impl Dispatcher {
                     }
                 }
             }
+        }
+    }
+
+    fn start_turn(self: &Arc<Self>, turn: Turn, tasks: &Tasks) {
+        let dispatcher = self.clone();
+        match (self.delivery(&turn.lane), &turn.lane) {
+            (Some(delivery), _) => {
+                tasks.tracker.spawn(dispatcher.take_delivery_turn(turn, delivery, tasks.clone()));
+            }
+            // Nobody delivers them in this process.
+            (None, Lane::Mqtt) => tasks.tell(News::Looked { turn, started: 0, due_ms: None }),
+            (None, _) => {
+                tasks.tracker.spawn(dispatcher.take_turn(turn, tasks.clone()));
+            }
+        }
+    }
+
+    /// Who takes the events of a lane that are not for scripts.
+    fn delivery(&self, lane: &Lane) -> Option<Arc<dyn Delivery>> {
+        match lane {
+            Lane::Mqtt => self.mqtt.clone(),
+            Lane::Queue(_) | Lane::Script(_) => None,
         }
     }
 

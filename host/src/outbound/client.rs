@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_sdk_wit::picloud::sdk::http::{Error, Response};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
@@ -13,6 +12,7 @@ use super::guard::Resolver;
 use super::policy::HttpPolicy;
 use super::redirect;
 use super::request::{Admitted, Outgoing};
+use super::tls::{Roots, config};
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -29,17 +29,6 @@ const MAX_IDLE: usize = 4;
 
 /// How long a connection may take. Of several addresses each gets its share.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// Who vouches for other servers.
-#[derive(Debug, Clone, Default)]
-pub enum Roots {
-    /// The certificate authorities of the system, or of the file that `SSL_CERT_FILE` names. They are read when the first
-    /// request is sent.
-    #[default]
-    System,
-    /// These and no others.
-    Only(RootCertStore),
-}
 
 /// Sends the requests of scripts.
 pub struct Outbound {
@@ -128,7 +117,8 @@ impl Clients {
     }
 
     fn build(roots: Roots) -> anyhow::Result<Self> {
-        let tls = tls(roots)?;
+        let mut tls = config(roots)?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let [public, private] = Resolver::pair().map(|resolver| {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -146,35 +136,6 @@ impl Clients {
         });
         Ok(Self { public: public?, private: private? })
     }
-}
-
-/// The cryptography is chosen here: another part of the process may have chosen another, or none.
-fn tls(roots: Roots) -> anyhow::Result<ClientConfig> {
-    let roots = match roots {
-        Roots::Only(roots) => roots,
-        Roots::System => of_the_system(),
-    };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-/// Without any, `https` fails and `http` works.
-fn of_the_system() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-        tracing::warn!(
-            ?errors,
-            "this system has no certificate authorities: scripts can request nothing over https"
-        );
-    }
-    roots
 }
 
 fn to_send(request: &Outgoing) -> reqwest::Request {

@@ -1,8 +1,9 @@
 //! Requests of scripts to other servers.
 //!
 //! In reading order: `policy` (what an app allows), `request` (what a script asks for, and the proof that the policy
-//! allows it), `guard` (which addresses are on the public internet), `redirect` (where a response sends on to), `client`
-//! (connections, bounds, the loop over redirects), `failure` (why there is no response).
+//! allows it), `guard` (which addresses are on the public internet), `redirect` (where a response sends on to), `tls`
+//! (whose certificates are believed), `client` (connections, bounds, the loop over redirects), `failure` (why there is no
+//! response).
 //!
 //! What keeps a script from reaching what it must not (server-side request forgery):
 //!
@@ -22,7 +23,9 @@ mod redirect;
 mod request;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 
 pub(crate) use client::Bounds;
-pub use client::{Outbound, Roots};
+pub use client::Outbound;
 pub(crate) use request::{Admitted, Outgoing};
+pub use tls::Roots;

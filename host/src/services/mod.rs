@@ -8,6 +8,7 @@ pub(crate) mod http;
 mod image;
 pub(crate) mod kv;
 pub(crate) mod log;
+mod mqtt;
 mod random;
 mod request;
 mod time;
@@ -41,6 +42,8 @@ pub struct Services {
     pub grants: Arc<Grants>,
     /// Connections to other servers.
     pub outbound: Arc<Outbound>,
+    /// Whether there is an MQTT broker to publish to.
+    pub mqtt: bool,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }

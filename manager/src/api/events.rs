@@ -30,7 +30,6 @@ pub(crate) fn router() -> OpenApiRouter<State> {
         .routes(routes!(get_event, remove_event))
         .routes(routes!(replay_event))
         .routes(routes!(replay_events))
-        .routes(routes!(list_queues))
 }
 
 /// A stored event: a call that is still to come, that runs, or that has failed for good.
@@ -38,7 +37,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
 pub(crate) struct Event {
     /// UUIDv7.
     id: Uuid,
-    /// `kv`, `schedule`, `topic`, `queue`, `timer` or `webhook`.
+    /// `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`, or `publish` for a message to the MQTT broker.
     kind: String,
     /// `waiting`, `running` or `dead`.
     #[schema(value_type = String)]
@@ -103,7 +102,7 @@ impl From<StoredEvent> for Event {
         let StoredEvent { event, attempt, state, failure, .. } = stored;
         let queue = match event.lane {
             Lane::Queue(name) => Some(name.to_string()),
-            Lane::Script(_) => None,
+            Lane::Script(_) | Lane::Mqtt => None,
         };
         // Whatever is stored was checked to be JSON.
         let data =
@@ -350,44 +349,4 @@ async fn replay_events(
     let app = state.app_id(&path.app).await?;
     let events = removal::replay_all(&state, app, filter).await?;
     Ok(Json(Changed { events }))
-}
-
-/// How much there is in one queue.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct QueueCounts {
-    /// The queue; null for the events of a script that are in none.
-    #[schema(required)]
-    queue: Option<String>,
-    /// The script; null for a queue, whose events may go to several.
-    #[schema(required)]
-    script: Option<String>,
-    waiting: u64,
-    running: u64,
-    dead: u64,
-    /// When the next of those that wait may run; null when none waits.
-    #[schema(value_type = Option<String>, format = DateTime, required)]
-    next_due_at: Option<Timestamp>,
-}
-
-/// List how much waits, runs and is dead: in each queue, and for each script outside of queues.
-#[utoipa::path(
-    get, path = "/api/v1/apps/{app}/queues", tag = "events", params(AppPath),
-    responses(
-        (status = 200, description = "Where there is anything.", body = List<QueueCounts>),
-        (status = 404, description = "`app-not-found`"),
-    ),
-)]
-async fn list_queues(_: Admin, state: State, path: AppPath) -> Result<Json<List<QueueCounts>>, Problem> {
-    let app = state.app_id(&path.app).await?;
-    let lanes = state.store.lanes_of(app).await?;
-    let items = lanes.into_iter().map(|counts| {
-        let (queue, script) = match counts.lane {
-            Lane::Queue(name) => (Some(name.to_string()), None),
-            Lane::Script(name) => (None, Some(name.to_string())),
-        };
-        let next_due_at = counts.next_due_ms.map(timestamp);
-        let (waiting, running, dead) = (counts.waiting, counts.running, counts.dead);
-        QueueCounts { queue, script, waiting, running, dead, next_due_at }
-    });
-    Ok(Json(List { items: items.collect(), next_cursor: None }))
 }

@@ -22,6 +22,7 @@ mod path;
 mod precondition;
 mod problems;
 mod query;
+mod queues;
 mod scripts;
 #[cfg(test)]
 mod tests;
@@ -107,6 +108,7 @@ fn routes() -> OpenApiRouter<State> {
         .merge(kv::router())
         .merge(triggers::router())
         .merge(events::router())
+        .merge(queues::router())
         .merge(grants::router())
         .merge(http_policy::router())
         .merge(traces::router())

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use picloud_host::active::{ActiveApp, ActiveScript, ActiveSet};
 use picloud_host::call::{AppId, ScriptRef, SourceHash, VersionId};
 use picloud_host::limits::Limits;
+use picloud_host::mqtt::MqttFilter;
 use picloud_host::ports::StoreError;
-use picloud_host::trigger::{AppTriggers, KvChanges, KvTrigger, Queue, Target, TopicFilter, TopicTrigger};
+use picloud_host::trigger::{
+    AppTriggers, KvChanges, KvTrigger, MqttTrigger, Queue, Target, TopicFilter, TopicTrigger,
+};
 use sqlx::FromRow;
 
 use crate::store::http_policy;
@@ -74,7 +77,7 @@ const SCRIPTS: &str = "
 
 // The other kinds make their events in the control plane.
 const TRIGGERS: &str = select_trigger!(
-    "where  t.enabled and t.kind in ('kv', 'topic', 'queue')
+    "where  t.enabled and t.kind in ('kv', 'topic', 'queue', 'mqtt')
     order  by t.id"
 );
 
@@ -133,6 +136,10 @@ fn add_to(triggers: &mut AppTriggers, trigger: &Trigger, app: Arc<str>) -> bool 
         TriggerConfig::Topic { topic } => {
             let Some(filter) = TopicFilter::parse(topic) else { return false };
             triggers.topics.push(TopicTrigger { target, filter });
+        }
+        TriggerConfig::Mqtt { topic, qos } => {
+            let Some(filter) = MqttFilter::parse(topic) else { return false };
+            triggers.mqtt.push(MqttTrigger { target, filter, qos: *qos });
         }
         TriggerConfig::Queue { concurrency, visibility_ms, backoff_ms } => {
             let (concurrency, visibility_ms, backoff_ms) =

@@ -13,6 +13,7 @@ mod hostile;
 mod http;
 mod isolation;
 mod kv;
+mod mqtt;
 mod process;
 mod rest;
 mod tidy;

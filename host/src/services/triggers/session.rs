@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
+use picloud_sdk_wit::picloud::sdk::mqtt;
 use picloud_sdk_wit::picloud::sdk::triggers::{Error, Options};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::active::ActiveSet;
 use crate::call::{AppId, EventCall, ExecRequest};
-use crate::event::{Cause, EventKind, EventOp, EventState, NewEvent, StoredEvent};
+use crate::event::{Cause, EventKind, EventOp, EventState, Lane, NewEvent, StoredEvent};
 use crate::limits::Limits;
+use crate::mqtt::OutgoingMessage;
 use crate::ports::StoreError;
 use crate::services::Services;
-use crate::trigger::{MAX_ATTEMPTS, MAX_DEDUPE_KEY_BYTES, MAX_DELAY_MS, MAX_TOPIC_BYTES, Message, is_topic};
+use crate::trigger::{
+    DEFAULT_ATTEMPTS, MAX_ATTEMPTS, MAX_DEDUPE_KEY_BYTES, MAX_DELAY_MS, MAX_TOPIC_BYTES, Message, is_topic,
+};
 
 /// Makes events, takes them back, and looks for them.
 pub(crate) struct TriggersSession {
@@ -168,6 +172,39 @@ impl TriggersSession {
         Ok(self.keep(event))
     }
 
+    /// Publish a message to the MQTT broker. It counts as an event.
+    pub(in crate::services) fn publish(
+        &mut self,
+        message: &OutgoingMessage,
+        now_ms: u64,
+    ) -> Result<Uuid, mqtt::Error> {
+        self.count().map_err(of_publish)?;
+        if !self.services.mqtt {
+            return Err(mqtt::Error::NoBroker);
+        }
+        let too_large = mqtt::Error::PayloadTooLarge(bound(self.limits.event_bytes));
+        let data = serde_json::to_string(message).map_err(|_| too_large.clone())?;
+        if data.len() as u64 > self.limits.event_bytes {
+            return Err(too_large);
+        }
+        let Some(caller) = &self.caller else { return Err(mqtt::Error::NoCall) };
+        let call = caller.call("picloud.mqtt.publish".into(), EventKind::Publish, data, now_ms);
+        let event = NewEvent {
+            id: Uuid::now_v7(),
+            app: caller.id,
+            trigger: None,
+            script: caller.script.clone(),
+            lane: Lane::Mqtt,
+            call: EventCall { subject: Some(message.topic.clone()), ..call },
+            due_ms: now_ms,
+            max_attempts: DEFAULT_ATTEMPTS,
+            dedupe_key: None,
+            cause: caller.cause,
+        };
+        self.count_bytes(std::slice::from_ref(&event)).map_err(of_publish)?;
+        Ok(self.keep(event))
+    }
+
     fn keep(&mut self, event: NewEvent) -> Uuid {
         let id = event.id;
         self.ops.push(EventOp::Insert(Box::new(event.known_by_its_id())));
@@ -230,6 +267,15 @@ impl Caller {
             data: data.into(),
             trigger,
         }
+    }
+}
+
+/// The bounds that messages share with events.
+fn of_publish(error: Error) -> mqtt::Error {
+    match error {
+        Error::TooManyEvents(most) => mqtt::Error::TooManyEvents(most),
+        Error::TooManyBytes(most) => mqtt::Error::TooManyBytes(most),
+        _ => mqtt::Error::NoCall,
     }
 }
 

@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 64 << 10;
 #[schema(as = TriggerBody)]
 #[expect(dead_code, reason = "only described here; what is sent is read by kind")]
 pub(crate) struct TriggerBody {
-    /// `kv`, `topic`, `queue` or `schedule`.
+    /// `kv`, `topic`, `queue`, `schedule` or `mqtt`.
     #[schema(example = "kv")]
     kind: String,
     /// The script that is called. It may be uploaded later.
@@ -35,8 +35,10 @@ pub(crate) struct TriggerBody {
     prefix: Option<String>,
     /// `kv`: which changes count: `set`, `delete`, `expire`; without it all three.
     on: Option<Vec<String>>,
-    /// `topic`: which topics. `+` stands for one part between `/`, `#` at the end for any number.
+    /// `topic` and `mqtt`: which topics. `+` stands for one part between `/`, `#` at the end for any number.
     topic: Option<String>,
+    /// `mqtt`: how surely the broker sends them, 0 (at most once) or 1 (at least once); 1 when not given.
+    qos: Option<u8>,
     /// `queue`: how many events run at the same time, 1 to 64; 1 when not given.
     concurrency: Option<u16>,
     /// `queue`: how long one attempt may take, in milliseconds, if that is less than the deadline of calls.
@@ -85,7 +87,7 @@ impl FromRequest<State> for Body {
 
 fn trigger(mut members: Map<String, Value>, key_bytes: u64, now_ms: u64) -> Result<NewTrigger, Problem> {
     if !members.contains_key("kind") {
-        return Err(invalid("kind must be given: kv, topic, queue or schedule"));
+        return Err(invalid("kind must be given: kv, topic, queue, schedule or mqtt"));
     }
     let script = match members.remove("script") {
         Some(Value::String(script)) => {
@@ -111,7 +113,9 @@ fn trigger(mut members: Map<String, Value>, key_bytes: u64, now_ms: u64) -> Resu
         TriggerConfig::Kv { prefix, .. } if prefix.len() as u64 > key_bytes => {
             return Err(invalid(format!("prefix is longer than a key may be, {key_bytes} bytes")));
         }
-        TriggerConfig::Webhook { .. } => return Err(invalid("kind must be kv, topic, queue or schedule")),
+        TriggerConfig::Webhook { .. } => {
+            return Err(invalid("kind must be kv, topic, queue, schedule or mqtt"));
+        }
         _ => {}
     }
     let next_ms = Scheduler::next_of(&config, now_ms).map_err(|error| invalid(error.to_string()))?;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use picloud_host::event::EventKind;
+use picloud_host::mqtt::{MqttFilter, Qos};
 use picloud_host::trigger::{DEFAULT_ATTEMPTS, MAX_ATTEMPTS, TopicFilter};
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,14 @@ pub enum TriggerConfig {
         #[serde(default)]
         data: serde_json::Value,
     },
+    /// Messages from the MQTT broker.
+    Mqtt {
+        /// Which topics: `+` stands for one level between `/`, `#` at the end for any number.
+        topic: String,
+        /// How surely the broker sends them: 0 or 1.
+        #[serde(default = "at_least_once")]
+        qos: Qos,
+    },
     /// Requests from outside, whose senders do not wait.
     Webhook {
         /// How a request proves that it is genuine, in the word that the API knows.
@@ -185,6 +194,7 @@ impl TriggerConfig {
             Self::Topic { .. } => EventKind::Topic,
             Self::Queue { .. } => EventKind::Queue,
             Self::Schedule { .. } => EventKind::Schedule,
+            Self::Mqtt { .. } => EventKind::Mqtt,
             Self::Webhook { .. } => EventKind::Webhook,
         }
     }
@@ -197,6 +207,9 @@ impl TriggerConfig {
             Self::Topic { topic } if TopicFilter::parse(topic).is_none() => {
                 "`topic` must be 1 to 256 bytes in parts between `/`, none of them empty; a part can be `+`, the last \
                  one `#`"
+            }
+            Self::Mqtt { topic, .. } if MqttFilter::parse(topic).is_none() => {
+                "`topic` must be 1 to 1024 bytes in levels between `/`; a level can be `+`, the last one `#`"
             }
             Self::Queue { concurrency, .. } if !CONCURRENCY.contains(concurrency) => {
                 "`concurrency` must be 1 to 64"
@@ -231,6 +244,10 @@ fn is_long(text: &str) -> bool {
 
 fn every_change() -> BTreeSet<KeyChange> {
     [KeyChange::Set, KeyChange::Delete, KeyChange::Expire].into()
+}
+
+fn at_least_once() -> Qos {
+    Qos::AtLeastOnce
 }
 
 fn one() -> u16 {
