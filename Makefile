@@ -15,7 +15,8 @@ help: ## Show the commands
 run: build ## Build, start a server for development, deploy the examples
 	@CARGO_TARGET_DIR=$(TARGET_DIR) ADDRESS=$(ADDRESS) DATA_DIR=$(DATA_DIR) scripts/run.sh
 
-test: build ## Run every test
+test: build ## Run every test (the first time, install an MQTT broker for them)
+	@scripts/setup.sh tests
 	$(CARGO) test $(PROFILE) --workspace
 	cd guest && CARGO_TARGET_DIR=$(abspath $(TARGET_DIR))/guest/tests $(CARGO) test
 

@@ -10,7 +10,10 @@ if "$picloud" scripts >/dev/null 2>&1; then
     echo "something answers on $address already; stop it, or choose another: make run ADDRESS=127.0.0.1:8081" >&2
     exit 1
 fi
-"$picloud" serve --dev --address "$address" --data-dir "${DATA_DIR:-./data}" &
+# The temperature of the processor, for examples/thermometer.rhai, where there is a sensor.
+sensor=/sys/class/thermal/thermal_zone0
+[ ! -r "$sensor/temp" ] || set -- --fs "cpu=$sensor"
+"$picloud" serve --dev --address "$address" --data-dir "${DATA_DIR:-./data}" "$@" &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server"' INT TERM
 

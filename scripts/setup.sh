@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs what a build needs and is missing: a C compiler (SQLite is C) and the Rust target of the guest.
+# With the argument `tests` also what only the tests need: an MQTT broker.
 # The target is taken from wherever it can be had: already there, from rustup, from Debian's packages.
 # Without root it prints the command to run.
 set -eu
@@ -45,6 +46,11 @@ fi
 if ! command -v cc >/dev/null; then
     echo "setup: installing a C compiler"
     install gcc libc6-dev
+fi
+# The tests speak with a real MQTT broker.
+if [ "${1:-}" = tests ] && ! { PATH="$PATH:/usr/sbin" command -v mosquitto && command -v mosquitto_sub; } >/dev/null; then
+    echo "setup: installing an MQTT broker for the tests"
+    install mosquitto mosquitto-clients
 fi
 if has_target || has_debian_toolchain; then
     exit 0

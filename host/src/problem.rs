@@ -89,6 +89,8 @@ codes! {
     StorageUnavailable: "storage-unavailable", SERVICE_UNAVAILABLE, PLATFORM;
     /// Something went wrong inside PiCloud.
     Internal: "internal", INTERNAL_SERVER_ERROR, PLATFORM;
+    /// The MQTT broker did not take a message.
+    MqttFailed: "mqtt-failed", BAD_GATEWAY, PLATFORM;
     /// The server has as many calls as it can take.
     Saturated: "saturated", SERVICE_UNAVAILABLE, PLATFORM;
     /// The server is shutting down.
@@ -137,8 +139,6 @@ codes! {
     EventTooLarge: "event-too-large", PAYLOAD_TOO_LARGE, None;
     /// The event is running, or has another state than this needs.
     EventBusy: "event-busy", CONFLICT, None;
-    /// The MQTT broker did not take a message.
-    MqttFailed: "mqtt-failed", BAD_GATEWAY, PLATFORM;
     /// The policy is not understood.
     PolicyInvalid: "policy-invalid", UNPROCESSABLE_ENTITY, None;
     /// The name is not allowed.

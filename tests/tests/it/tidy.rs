@@ -2,10 +2,11 @@
 //!
 //! `source` finds the files; then one file for each kind of rule: `shape` (sizes, first lines), `layers` (one noun, one
 //! file name in every layer; who may import what; where SQL is), `safety` (panics, unsafe code), `docs` (error pages,
-//! links).
+//! links), `diff` (the page that shows how a service is added).
 //!
 //! A rule that has exceptions names each with its reason, and an exception that is no longer needed fails the test.
 
+mod diff;
 mod docs;
 mod layers;
 mod safety;
