@@ -108,7 +108,8 @@ impl Broker {
 
     /// Publish a message with Mosquitto's client.
     pub async fn publish(&self, topic: &str, payload: &[u8], options: &[&str]) {
-        self.send(topic, payload, &[&["-s"], options].concat()).await;
+        let how = if payload.is_empty() { "-n" } else { "-s" };
+        self.send(topic, payload, &[&[how], options].concat()).await;
     }
 
     /// Publish a message for each line.

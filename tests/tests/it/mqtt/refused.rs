@@ -6,19 +6,19 @@ use super::*;
 async fn a_message_that_the_broker_refuses_is_a_dead_letter_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("acl");
-    std::fs::write(&rules, "topic write allowed\ntopic read #\n").unwrap();
+    std::fs::write(&rules, "topic write allowed\ntopic write ready/#\ntopic read #\n").unwrap();
     let broker = Broker::new(&format!("allow_anonymous true\nacl_file {}", rules.display())).await;
     let app = connected(&broker).await;
     let mut heard = broker.subscribe("allowed", "%p").await;
     app.deploy(
         "say",
-        r#"fn handle(req) { mqtt::publish("forbidden", "x"); mqtt::publish("allowed", "y"); }"#,
+        r#"fn handle(req) { mqtt::publish("forbidden", "x"); mqtt::publish("allowed", "y") }"#,
     )
     .await;
-    assert_eq!(app.get("/default/say").await.status, 204);
+    assert_eq!(app.get("/default/say").await.status, 200);
     assert_eq!(heard.next().await, "y", "others are not held up");
     let dead = wait_for_events(&app, "&state=dead", 1).await;
-    assert_eq!((&dead[0]["kind"], &dead[0]["subject"]), (&json!("publish"), &json!("forbidden")));
+    assert_eq!((&dead[0]["kind"], &dead[0]["event"]["subject"]), (&json!("publish"), &json!("forbidden")));
     assert_eq!(dead[0]["failure"]["code"], "mqtt-failed");
     assert_eq!(dead[0]["failure"]["message"], "the broker does not take the message: NotAuthorized");
 }
