@@ -4,6 +4,7 @@ mod client;
 mod event;
 mod run;
 mod serve;
+mod settings;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,7 @@ pub use event::{
 };
 pub use run::RunArgs;
 pub use serve::ServeArgs;
+pub use settings::{ConfigArgs, ConfigCommand, SecretsArgs, SecretsCommand};
 pub use token::{TokenArgs, TokenCommand, TokenReplace};
 
 const EXAMPLES: &str = "\

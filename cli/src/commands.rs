@@ -1,6 +1,7 @@
 //! The commands that talk to a server, one file for each noun.
 
 pub mod answer;
+pub mod config;
 pub mod deploy;
 pub mod events;
 pub mod executions;
@@ -9,6 +10,7 @@ pub mod kv;
 pub mod logs;
 pub mod request;
 pub mod scripts;
+pub mod secrets;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod triggers;
@@ -45,6 +47,8 @@ pub async fn execute(
         ClientCommand::Versions(args) => scripts::versions(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Rollback(args) => scripts::rollback(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Kv(args) => kv::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Secrets(args) => secrets::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Config(args) => config::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Triggers(args) => triggers::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Events(args) => events::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Queues(args) => events::queues(&api(&args.app)?, terminal).await,

@@ -28,6 +28,9 @@ pub struct ServeConfig {
     pub address: SocketAddr,
     /// Where everything is kept. A relative path counts from the working directory.
     pub data_dir: PathBuf,
+    /// Where the key is that secrets are encrypted with; none: in the data directory. A relative path counts from the
+    /// working directory.
+    pub secret_key_file: Option<PathBuf>,
     /// No token is needed; `address` is a loopback address.
     pub dev: bool,
     /// The limits of every call.
@@ -96,6 +99,7 @@ impl Default for ServeConfig {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data_dir: PathBuf::from("./data"),
+            secret_key_file: None,
             dev: false,
             limits: Limits::default(),
             fs: BTreeMap::new(),
@@ -147,6 +151,10 @@ impl ServeConfig {
         {
             config.data_dir = folder;
         }
+        let key_file = args.secret_key_file.clone();
+        if let Some(file) = key_file.or_else(|| env.get("PICLOUD_SECRET_KEY_FILE").map(PathBuf::from)) {
+            config.secret_key_file = Some(file);
+        }
         config.check().map_err(CliError::Usage)?;
         Ok(config)
     }
@@ -175,6 +183,9 @@ impl ServeConfig {
         self.fs.iter().try_for_each(|(name, grant)| grants::check(name, grant))?;
         if self.data_dir.as_os_str().is_empty() {
             return Err("data_dir is empty".to_owned());
+        }
+        if self.secret_key_file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+            return Err("secret_key_file is empty".to_owned());
         }
         let concurrent = self.max_concurrent_calls.map_or(1, |calls| calls.get() as u64);
         range("max_concurrent_calls", concurrent, 1, 100_000)?;

@@ -73,6 +73,11 @@ impl DataDir {
         }
     }
 
+    /// The directory itself.
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
     /// The folder for what can be made again.
     pub(crate) fn cache(&self) -> Result<Dir> {
         let mut builder = DirBuilder::new();

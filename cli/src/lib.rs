@@ -19,6 +19,7 @@ pub mod env;
 pub mod exit;
 pub mod output;
 pub mod run;
+mod secret_key;
 pub mod serve;
 pub mod token;
 

@@ -2,6 +2,7 @@
 
 mod cache;
 mod event;
+mod settings;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::env::Env;
 use crate::exit::CliError;
 use crate::output::Terminal;
 use crate::output::text::clean_lines;
+use settings::Settings;
 
 /// Images kept in memory, in bytes; there is one.
 const IMAGE_CACHE: usize = 1 << 20;
@@ -40,6 +42,7 @@ const IMAGE_CACHE: usize = 1 << 20;
 ///
 /// The arguments are wrong, a file cannot be read, the script does not compile, or the call failed.
 pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<(), CliError> {
+    let settings = settings::read(&args, terminal)?;
     let config = config(args.limits, args.fs)?;
     let limits = config.limits;
     let grants = Grants::open(&config.fs).map_err(failed)?;
@@ -71,7 +74,8 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
         traceparent: None,
         payload,
     });
-    let outcome = execute(&request, &source, grants, cache::open(env, terminal)).await.map_err(failed)?;
+    let outcome =
+        execute(&request, &source, settings, grants, cache::open(env, terminal)).await.map_err(failed)?;
     for line in &outcome.log {
         terminal.note(&format!("{}: {}", line.level.as_str(), clean_lines(&line.message)));
     }
@@ -97,10 +101,11 @@ fn within(what: &str, length: usize, name: &str, limit: u64) -> Result<(), CliEr
 async fn execute(
     request: &Arc<ExecRequest>,
     source: &str,
+    settings: Settings,
     grants: Grants,
     aot: AotCache,
 ) -> anyhow::Result<Outcome> {
-    let services = memory::services(active(request), Arc::new(SystemClock));
+    let services = memory::services(active(request, settings), Arc::new(SystemClock));
     let config = ExecutorConfig {
         budget: Budget::probe(request.limits.memory_bytes),
         aot,
@@ -123,12 +128,14 @@ async fn execute(
 }
 
 /// The script alone, so that it can make events for itself. It may send no request to other servers.
-fn active(request: &ExecRequest) -> Arc<Active> {
+fn active(request: &ExecRequest, settings: Settings) -> Arc<Active> {
     let ScriptRef { app, app_id, script, .. } = &*request.script;
     let itself =
         ActiveScript { script: request.script.clone(), handles_requests: true, handles_events: true };
     let scripts = [(script.clone(), itself)].into();
-    let app = (app.clone(), ActiveApp { id: *app_id, limits: request.limits, http: Arc::default(), scripts });
+    let Settings { secrets, config } = settings;
+    let (id, limits, http) = (*app_id, request.limits, Arc::default());
+    let app = (app.clone(), ActiveApp { id, limits, http, secrets, config, scripts });
     let active = Active::default();
     active.publish(ActiveSet { apps: [app].into(), ..ActiveSet::default() });
     Arc::new(active)

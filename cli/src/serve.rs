@@ -41,6 +41,7 @@ use crate::client::{WrittenFile, write_client_file};
 use crate::config::ServeConfig;
 use crate::data_dir::DataDir;
 use crate::env::Env;
+use crate::secret_key;
 
 /// How long a call waits for a sandbox before it is told to come back later.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -184,6 +185,11 @@ impl Storage {
     ) -> Result<Self> {
         let database = Database::open(&data.path("picloud.db"), Durability::Full, &store::MIGRATOR).await?;
         let store = Store::open(database.clone(), clock.clone()).await?;
+        // Without a key none is readable.
+        let secrets = store.unreadable_secrets().await?;
+        let vault = secret_key::open(&data, config.secret_key_file.as_deref(), secrets)?;
+        let store = store.with_vault(Arc::new(vault));
+        warn_of_unreadable(store.unreadable_secrets().await?);
         let lanes = Arc::new(Lanes::default());
         let options = SequencerOptions {
             clock: clock.clone(),
@@ -286,6 +292,16 @@ fn gauges(ingress: Arc<Ingress>, mqtt: Option<Arc<Mqtt>>) -> ReadGauges {
             mqtt_connected: mqtt.as_ref().map(|mqtt| mqtt.is_connected()),
         }
     })
+}
+
+/// What the scripts that need them will be told one by one.
+fn warn_of_unreadable(secrets: usize) {
+    if secrets > 0 {
+        tracing::warn!(
+            secrets,
+            "secrets cannot be read: they were set under another key, or damaged; set them again"
+        );
+    }
 }
 
 async fn nothing_here(uri: Uri) -> Problem {

@@ -12,6 +12,7 @@ use crate::call::{AppId, EventCall, ScriptRef};
 use crate::event::{Cause, Lane, NewEvent};
 use crate::limits::Limits;
 use crate::outbound::policy::HttpPolicy;
+use crate::secret::{AppConfig, AppSecrets};
 use crate::trigger::{AppTriggers, DEFAULT_ATTEMPTS};
 
 /// Every app with its active scripts, at one moment.
@@ -83,6 +84,10 @@ pub struct ActiveApp {
     pub limits: Limits,
     /// Which requests its scripts may send.
     pub http: Arc<HttpPolicy>,
+    /// What only its scripts can read.
+    pub secrets: Arc<AppSecrets>,
+    /// What was set for its scripts.
+    pub config: Arc<AppConfig>,
     /// By name.
     pub scripts: HashMap<Arc<str>, ActiveScript>,
 }

@@ -1,6 +1,7 @@
 //! The executor: runs a call in the sandbox of its script's image, and commits its effects if it succeeds.
 
 mod answer;
+mod secrecy;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,13 +102,15 @@ impl Executor {
             let Run { result, fuel, state } = run;
             cost.fuel = fuel;
             cost.memory_bytes = state.memory.peak;
-            let (log, log_dropped) = (state.log.lines, state.log.dropped);
+            let (mut log, log_dropped) = (state.log.lines, state.log.dropped);
+            let redactor = state.secrets.redactor();
             let may_rerun = !(state.irrevocable || state.http.has_sent());
             let repeats = !(state.outside || state.kv.is_used() || state.triggers.is_used());
             let result = result.and_then(|response| answer::check(response, &request.limits));
 
-            let commit = Instant::now();
             let transaction = self.transaction(request, state.kv, state.triggers);
+            let result = secrecy::keep(redactor, result, transaction.as_ref(), &mut log).await;
+            let commit = Instant::now();
             let committed = self.commit(transaction, &result).await;
             if result.is_ok() {
                 cost.commit_us += u64::try_from(commit.elapsed().as_micros()).unwrap_or(u64::MAX);

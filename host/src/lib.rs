@@ -1,7 +1,8 @@
 //! The data plane of PiCloud: it runs script versions in sandboxes and answers HTTP with them.
 //!
 //! In reading order: what a call is (`call`), what makes one without a caller (`event`, `trigger`), what bounds it
-//! (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`); what the data plane needs from others (`ports`, `clock`, in memory:
+//! (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`) and of its app
+//! (`secret`, and `redact`, which keeps them out of texts); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `outbound`, `services`, `executor`); how requests get
 //! there (`gate`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`); what is kept of calls
@@ -32,7 +33,9 @@ pub mod outbound;
 pub mod ports;
 pub mod problem;
 mod record;
+mod redact;
 mod sandbox;
+pub mod secret;
 pub mod sequencer;
 mod services;
 mod ticker;

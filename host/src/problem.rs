@@ -65,6 +65,8 @@ codes! {
     ScriptThrew: "script-threw", INTERNAL_SERVER_ERROR, SCRIPT;
     /// The script's answer cannot be sent.
     AnswerInvalid: "answer-invalid", INTERNAL_SERVER_ERROR, SCRIPT;
+    /// The call would have shown or written down a secret.
+    SecretExposed: "secret-exposed", INTERNAL_SERVER_ERROR, SCRIPT;
     /// The script has no function for this kind of call.
     HandlerMissing: "handler-missing", NOT_FOUND, SCRIPT;
     /// The call used up its fuel.
@@ -127,6 +129,10 @@ codes! {
     KeyNotFound: "key-not-found", NOT_FOUND, None;
     /// There is no such trigger.
     TriggerNotFound: "trigger-not-found", NOT_FOUND, None;
+    /// There is no such secret.
+    SecretNotFound: "secret-not-found", NOT_FOUND, None;
+    /// There is no such configuration value.
+    ConfigNotFound: "config-not-found", NOT_FOUND, None;
     /// There is no such event.
     EventNotFound: "event-not-found", NOT_FOUND, None;
     /// The trigger is not understood.
@@ -141,6 +147,12 @@ codes! {
     EventBusy: "event-busy", CONFLICT, None;
     /// The policy is not understood.
     PolicyInvalid: "policy-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The secret is too short, or no text.
+    SecretInvalid: "secret-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The configuration value is not JSON.
+    ConfigInvalid: "config-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The app has as many secrets or configuration values as it may.
+    TooManySettings: "too-many-settings", CONFLICT, None;
     /// The name is not allowed.
     NameInvalid: "name-invalid", BAD_REQUEST, None;
     /// A parameter of the query is not understood.

@@ -1,6 +1,6 @@
 //! The control plane of PiCloud: what is stored, and the REST API over it.
 //!
-//! In reading order: `name` (what things may be called), `store` (SQL and nothing else), `publish` (how a change
+//! In reading order: `name` (what things may be called), `vault` (how secrets are encrypted), `store` (SQL and nothing else), `publish` (how a change
 //! reaches the data plane), `schedule` (events that the clock makes), `telemetry` (records of executions on their way to
 //! the store), `api` (HTTP handlers over the store), `prometheus` (the page `/metrics`).
 
@@ -11,3 +11,4 @@ pub mod publish;
 pub mod schedule;
 pub mod store;
 pub mod telemetry;
+pub mod vault;

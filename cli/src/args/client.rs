@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::event::{EventsArgs, TraceArgs, TriggersArgs};
+use super::settings::{ConfigArgs, SecretsArgs};
 
 /// The most log lines that the server gives at once.
 pub const MAX_LOG_LINES: u32 = 1000;
@@ -66,6 +67,12 @@ Examples:
 
     /// Read and write the keys and values of an app
     Kv(KvArgs),
+
+    /// Set the secrets of an app, which only its scripts can read
+    Secrets(SecretsArgs),
+
+    /// Set values for the scripts of an app to read
+    Config(ConfigArgs),
 
     /// Let changes of keys, messages and queues call scripts
     Triggers(TriggersArgs),

@@ -38,6 +38,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 
+    /// Where the key is that secrets are encrypted with; made if it is not there [default: secret.key in the data
+    /// directory]
+    #[arg(long, value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
+
     /// For development: no token is needed, and only this machine can connect
     #[arg(long, action = ArgAction::SetTrue)]
     pub dev: bool,

@@ -24,7 +24,7 @@ enum Kind {
     Int,
 }
 
-/// Every key but `data_dir`, which need not be text, those of `[limits]`, which have a table of their own, and the grants
+/// Every key but `data_dir` and `secret_key_file`, which need not be text, those of `[limits]`, which have a table of their own, and the grants
 /// of `[fs]`, whose names are the operator's.
 const KEYS: &[(&str, Kind)] = &[
     ("address", Kind::Text),

@@ -66,7 +66,7 @@ fn each_layer_wins_over_the_one_below() {
 fn every_flag_reaches_the_configuration() {
     let config = resolve(
         flags(
-            "--address localhost:0 --data-dir /srv/pi --dev --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
+            "--address localhost:0 --data-dir /srv/pi --secret-key-file /etc/key --dev --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
              --max-concurrent-calls 7 \
              --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --body-memory-bytes 1048578 \
              --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
@@ -79,6 +79,7 @@ fn every_flag_reaches_the_configuration() {
     let expect = ServeConfig {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: "/srv/pi".into(),
+        secret_key_file: Some("/etc/key".into()),
         dev: true,
         limits: Limits { deadline_ms: 5, ..Limits::default() },
         fs: [("a", "/a", true), ("b", "b", false)].map(grant).into(),
@@ -100,6 +101,7 @@ fn every_variable_reaches_the_configuration() {
     let env = [
         ("PICLOUD_ADDRESS", "[::1]:81"),
         ("PICLOUD_DATA_DIR", "/srv/pi"),
+        ("PICLOUD_SECRET_KEY_FILE", "/etc/key"),
         ("PICLOUD_DEV", "true"),
         ("PICLOUD_FS", "a=/a:rw,b=b"),
         ("PICLOUD_MAX_CONCURRENT_CALLS", "7"),
@@ -112,6 +114,7 @@ fn every_variable_reaches_the_configuration() {
     let config = resolve(flags(""), &env, None).unwrap();
     assert_eq!(config.address, "[::1]:81".parse().unwrap());
     assert_eq!(config.data_dir, PathBuf::from("/srv/pi"));
+    assert_eq!(config.secret_key_file, Some(PathBuf::from("/etc/key")));
     assert!(config.dev);
     assert_eq!(config.fs, [("a", "/a", true), ("b", "b", false)].map(grant).into());
     assert_eq!(config.max_concurrent_calls, NonZeroUsize::new(7));

@@ -1,5 +1,6 @@
 //! What the parts of the server make of the configuration.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -19,6 +20,8 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// beyond every grant.
 pub(super) fn grants(config: &ServeConfig) -> Result<Grants> {
     let data = config.data_dir.canonicalize()?;
+    let key_file = config.secret_key_file.as_deref().and_then(|file| std::path::absolute(file).ok());
+    let key_folder = key_file.as_deref().and_then(Path::parent).and_then(|folder| folder.canonicalize().ok());
     for (name, grant) in &config.fs {
         // What is not there is told below.
         let Ok(path) = grant.path.canonicalize() else { continue };
@@ -27,6 +30,12 @@ pub(super) fn grants(config: &ServeConfig) -> Result<Grants> {
                 "cannot grant {} as fs.{name}: the data directory {} must not be open to scripts",
                 grant.path.display(),
                 config.data_dir.display()
+            );
+        }
+        if key_folder.as_ref().is_some_and(|folder| folder.starts_with(&path)) {
+            bail!(
+                "cannot grant {} as fs.{name}: the key file of secrets must not be open to scripts",
+                grant.path.display()
             );
         }
     }

@@ -1,5 +1,6 @@
 //! The services of the host as Rhai values and modules: one file for each WIT interface.
 
+mod config;
 mod context;
 pub(crate) mod event;
 mod fs;
@@ -8,6 +9,7 @@ mod kv;
 mod log;
 mod mqtt;
 pub(crate) mod request;
+mod secrets;
 mod triggers;
 
 use rhai::{Engine, EvalAltResult, Position};
@@ -16,6 +18,7 @@ use crate::modules;
 
 /// Register every service.
 pub(crate) fn register(engine: &mut Engine) {
+    config::register(engine);
     context::register(engine);
     fs::register(engine);
     http::register(engine);
@@ -23,6 +26,7 @@ pub(crate) fn register(engine: &mut Engine) {
     log::register(engine);
     mqtt::register(engine);
     request::register(engine);
+    secrets::register(engine);
     triggers::register(engine);
 }
 
@@ -30,6 +34,13 @@ pub(crate) fn register(engine: &mut Engine) {
 /// interpreter.
 pub(crate) fn error(message: impl Into<String>) -> Box<EvalAltResult> {
     modules::error(message.into(), Position::NONE)
+}
+
+/// A name that is longer than any name stays so. The rest of it need not be handed over, since the host copies it at no
+/// charge.
+fn cut_name(name: &str) -> &str {
+    const MOST: usize = 64;
+    &name[..name.floor_char_boundary(MOST)]
 }
 
 /// Add a function to a module. Its errors get the position of the call, which the interpreter leaves out for functions of

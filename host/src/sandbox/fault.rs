@@ -72,9 +72,17 @@ pub(crate) fn of_trap(error: &wasmtime::Error, state: &CallState) -> Failure {
         _ if state.memory.refused || panicked_for_memory(state) => out_of_memory(),
         _ => {
             let call = state.request.as_ref();
+            let panic = state.panic.clone().map(|mut message| {
+                // It may show a text that the script was working with.
+                if let Some(redactor) = state.secrets.redactor() {
+                    message.push('…');
+                    redactor.redact(&mut message);
+                }
+                message
+            });
             tracing::error!(
                 error = %format!("{error:#}"),
-                panic = state.panic,
+                panic,
                 execution_id = call.map(|call| tracing::field::display(call.execution_id)),
                 app = call.map(|call| &*call.script.app),
                 script = call.map(|call| &*call.script.script),

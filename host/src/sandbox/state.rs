@@ -9,10 +9,12 @@ use crate::call::ExecRequest;
 use crate::limits::Limits;
 use crate::ports::Clock;
 use crate::services::Services;
+use crate::services::config::ConfigSession;
 use crate::services::fs::FsSession;
 use crate::services::http::HttpSession;
 use crate::services::kv::KvSession;
 use crate::services::log::LogBuffer;
+use crate::services::secrets::SecretsSession;
 use crate::services::triggers::TriggersSession;
 
 /// The data of a store. Made for one load or one call and dropped after it.
@@ -29,8 +31,10 @@ pub(crate) struct CallState {
     pub(crate) triggers: TriggersSession,
     pub(crate) fs: FsSession,
     pub(crate) http: HttpSession,
+    pub(crate) secrets: SecretsSession,
+    pub(crate) config: ConfigSession,
     /// Whether the call has used anything that may be another the next time: keys, the time, random numbers, ids,
-    /// other servers.
+    /// other servers, secrets and configuration.
     pub(crate) outside: bool,
     /// Whether the call has changed something that is no part of its transaction, so that it must not run again.
     pub(crate) irrevocable: bool,
@@ -76,6 +80,8 @@ impl CallState {
             triggers: TriggersSession::new(services, request.as_deref(), limits),
             fs: FsSession::new(services.grants.clone(), app_name, limits),
             http: HttpSession::new(services, request.as_deref(), limits),
+            secrets: SecretsSession::new(services, request.as_deref()),
+            config: ConfigSession::new(services, request.as_deref()),
             outside: false,
             irrevocable: false,
             log: LogBuffer::new(&limits),

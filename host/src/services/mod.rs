@@ -1,5 +1,6 @@
 //! The services of the sandbox: one file for each WIT interface, and the one function that links them.
 
+pub(crate) mod config;
 mod context;
 mod diagnostics;
 mod event;
@@ -11,6 +12,7 @@ pub(crate) mod log;
 mod mqtt;
 mod random;
 mod request;
+pub(crate) mod secrets;
 mod time;
 pub(crate) mod triggers;
 
@@ -36,7 +38,7 @@ pub struct Services {
     pub kv: Arc<dyn Kv>,
     /// Stored events.
     pub events: Arc<dyn Events>,
-    /// Queues and subscriptions, and what apps may request.
+    /// Queues and subscriptions, what apps may request, their secrets and configuration.
     pub active: Arc<Active>,
     /// Directories of the host.
     pub grants: Arc<Grants>,

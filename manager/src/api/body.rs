@@ -92,3 +92,77 @@ pub(crate) async fn read(
     };
     tokio::time::timeout(TIMEOUT, whole).await.unwrap_or_else(|_| Err(Problem::new(Code::BodyTimeout)))
 }
+
+/// The JSON text of a body, without white space between its tokens. Numbers and the order of keys stay as they were
+/// written.
+///
+/// # Errors
+///
+/// `code`, when it is not JSON.
+pub(crate) fn json(bytes: &[u8], code: Code) -> Result<String, Problem> {
+    let invalid = |detail: String| Problem::new(code).detail(detail);
+    let text = str::from_utf8(bytes)
+        .map_err(|error| invalid(format!("The byte at offset {} is not UTF-8.", error.valid_up_to())))?;
+    // A whole value is built, because that refuses what no reader could take: numbers out of range, halves of
+    // surrogate pairs, hundreds of nested arrays.
+    serde_json::from_str::<serde_json::Value>(text).map_err(|error| invalid(error.to_string()))?;
+    let (mut in_text, mut escaped) = (false, false);
+    let compact = text.chars().filter(|c| {
+        let keep = in_text || !c.is_ascii_whitespace();
+        // Valid JSON has backslashes only in texts.
+        let quote = *c == '"' && !escaped;
+        in_text ^= quote;
+        escaped = *c == '\\' && !escaped;
+        keep
+    });
+    Ok(compact.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_stored_compact_and_otherwise_as_written() {
+        let cases = [
+            (" 1 ", "1"),
+            ("\t{ \"b\" : 1.50 ,\r\n \"a\" : [ ] }\n", "{\"b\":1.50,\"a\":[]}"),
+            (r#" " \" \\" "#, r#"" \" \\""#),
+            (r#"[ "\\\\" , " , " ]"#, r#"["\\\\"," , "]"#),
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("\"\u{a0} \u{10ffff}\"", "\"\u{a0} \u{10ffff}\""),
+        ];
+        for (given, stored) in cases {
+            assert_eq!(json(given.as_bytes(), Code::ConfigInvalid).unwrap(), stored);
+        }
+    }
+
+    #[test]
+    fn what_no_reader_could_take_is_refused() {
+        let deep = "[".repeat(1000) + &"]".repeat(1000);
+        let cases = [
+            &b""[..],
+            b" ",
+            b"{",
+            b"1 2",
+            b"nul",
+            b"NaN",
+            b"1e999",
+            b"'a'",
+            b"\"\\ud800\"",
+            b"\xff",
+            b"\"\xff\"",
+            b"\"\x00\"",
+            b"\xef\xbb\xbf1",
+            deep.as_bytes(),
+        ];
+        for given in cases {
+            assert_eq!(
+                json(given, Code::KvValueInvalid).unwrap_err().code(),
+                Code::KvValueInvalid,
+                "{}",
+                String::from_utf8_lossy(given)
+            );
+        }
+    }
+}

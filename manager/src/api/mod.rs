@@ -7,6 +7,7 @@
 mod apps;
 pub mod auth;
 mod body;
+mod config;
 mod errors;
 mod events;
 mod executions;
@@ -24,6 +25,7 @@ mod problems;
 mod query;
 mod queues;
 mod scripts;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -111,6 +113,8 @@ fn routes() -> OpenApiRouter<State> {
         .merge(queues::router())
         .merge(grants::router())
         .merge(http_policy::router())
+        .merge(secrets::router())
+        .merge(config::router())
         .merge(traces::router())
         .merge(errors::router())
         .merge(openapi::router())

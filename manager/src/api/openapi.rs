@@ -43,6 +43,7 @@ pub fn document() -> OpenApi {
         tag("events", "Calls that are still to come, or have failed for good."),
         tag("grants", "Directories of the host that scripts may use."),
         tag("http", "What scripts may request of other servers."),
+        tag("settings", "Secrets and configuration of an app, for its scripts."),
         tag("meta", "About this API."),
     ]);
     document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);

@@ -20,6 +20,9 @@ impl From<ChangeError> for Problem {
             ChangeError::NoVersion => Self::new(Code::VersionNotFound),
             ChangeError::NoTrigger => Self::new(Code::TriggerNotFound),
             ChangeError::TooManyTriggers => Self::new(Code::TooManyTriggers),
+            ChangeError::NoSecret => Self::new(Code::SecretNotFound),
+            ChangeError::NoConfig => Self::new(Code::ConfigNotFound),
+            ChangeError::TooManySettings => Self::new(Code::TooManySettings),
             ChangeError::Precondition => Self::new(Code::PreconditionFailed),
             ChangeError::Store(error) => error.into(),
         }

@@ -8,12 +8,14 @@ use picloud_host::call::{AppId, ScriptRef, SourceHash, VersionId};
 use picloud_host::limits::Limits;
 use picloud_host::mqtt::MqttFilter;
 use picloud_host::ports::StoreError;
+use picloud_host::secret::AppSecrets;
 use picloud_host::trigger::{
     AppTriggers, KvChanges, KvTrigger, MqttTrigger, Queue, Target, TopicFilter, TopicTrigger,
 };
 use sqlx::FromRow;
 
 use crate::store::http_policy;
+use crate::store::secret;
 use crate::store::trigger::config::KeyChange;
 use crate::store::trigger::{self, Trigger, TriggerConfig, select_trigger};
 use crate::store::{Store, failed};
@@ -38,7 +40,7 @@ struct ScriptColumns {
 }
 
 impl Store {
-    /// Every app with its active scripts, its triggers and its policy, at one moment, with the same limits for each app.
+    /// Every app with its active scripts, its triggers, its policy, its secrets and its configuration, at one moment, with the same limits for each app.
     ///
     /// # Errors
     ///
@@ -47,12 +49,23 @@ impl Store {
         self.read_active_set(limits).await.map_err(failed)
     }
 
+    fn add_secrets(&self, set: &mut ActiveSet, rows: &[secret::Row]) {
+        for rows in rows.chunk_by(|row, next| row.app_id == next.app_id) {
+            let secrets = rows.iter().map(|row| (row.name.as_str().into(), self.opened(row)));
+            if let Some(app) = set.apps.values_mut().find(|app| app.id.0 == rows[0].app_id) {
+                app.secrets = Arc::new(AppSecrets(secrets.collect()));
+            }
+        }
+    }
+
     async fn read_active_set(&self, limits: &Limits) -> Result<ActiveSet, sqlx::Error> {
         // One transaction, so that all statements see the same moment.
         let mut tx = self.database.read.begin().await?;
         let scripts: Vec<Row> = sqlx::query_as(SCRIPTS).fetch_all(&mut *tx).await?;
         let triggers: Vec<trigger::Row> = sqlx::query_as(TRIGGERS).fetch_all(&mut *tx).await?;
         let policies: Vec<(i64, String)> = sqlx::query_as(POLICIES).fetch_all(&mut *tx).await?;
+        let secrets = secret::all(&mut tx).await?;
+        let config: Vec<(i64, String, String)> = sqlx::query_as(CONFIG).fetch_all(&mut *tx).await?;
         tx.commit().await?;
         let mut set = ActiveSet::default();
         for row in scripts {
@@ -64,6 +77,8 @@ impl Store {
         for (app, policy) in policies {
             add_policy(&mut set, AppId(app), &policy);
         }
+        self.add_secrets(&mut set, &secrets);
+        add_config(&mut set, config);
         Ok(set)
     }
 }
@@ -84,12 +99,16 @@ const TRIGGERS: &str = select_trigger!(
 // Not with the scripts: each of them would repeat it.
 const POLICIES: &str = "select id, http_policy from app where http_policy is not null";
 
+const CONFIG: &str = "select app_id, name, value from config_value order by app_id";
+
 fn add_script(set: &mut ActiveSet, row: Row, limits: &Limits) {
     let name = set.apps.get_key_value(&*row.app).map_or_else(|| row.app.into(), |(name, _)| name.clone());
     let app = set.apps.entry(name.clone()).or_insert_with(|| ActiveApp {
         id: AppId(row.app_id),
         limits: *limits,
         http: Arc::default(),
+        secrets: Arc::default(),
+        config: Arc::default(),
         scripts: HashMap::new(),
     });
     if let Some(active) = row.script.into_active(app.id, name) {
@@ -113,6 +132,16 @@ fn add_policy(set: &mut ActiveSet, id: AppId, policy: &str) {
         Ok(policy) => app.http = Arc::new(policy),
         Err(error) => {
             tracing::error!(app = %name, %error, "the app's HTTP policy is damaged in the database")
+        }
+    }
+}
+
+/// One statement for all apps: few have many.
+fn add_config(set: &mut ActiveSet, rows: Vec<(i64, String, String)>) {
+    for rows in rows.chunk_by(|(app, ..), (next, ..)| app == next) {
+        let values = rows.iter().map(|(_, name, value)| (name.as_str().into(), value.as_str().into()));
+        if let Some(app) = set.apps.values_mut().find(|app| app.id.0 == rows[0].0) {
+            app.config = Arc::new(values.collect());
         }
     }
 }

@@ -20,6 +20,15 @@ pub enum ChangeError {
     /// The app has as many triggers as it may.
     #[error("the app has as many triggers as it may")]
     TooManyTriggers,
+    /// There is no such secret.
+    #[error("there is no such secret")]
+    NoSecret,
+    /// There is no such configuration value.
+    #[error("there is no such configuration value")]
+    NoConfig,
+    /// The app has as many secrets or configuration values as it may.
+    #[error("the app has as many secrets or configuration values as it may")]
+    TooManySettings,
     /// What is stored is not what the client demanded.
     #[error("the precondition does not hold")]
     Precondition,

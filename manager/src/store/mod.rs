@@ -1,7 +1,8 @@
 //! Storage in SQLite. SQL lives here and nowhere else, one file for each noun.
 //!
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
-//! [`Store`] with `app`, `script`, `version`, `token`, `trigger`, `http_policy`, and `active` (what the data plane
+//! [`Store`] with `app`, `script`, `version`, `token`, `trigger`, `http_policy`, `secret`,
+//! `config`, and `active` (what the data plane
 //! needs to know of them); `kv` and `event` (the other side of the sequencer); in a database of their own `execution`, `log` and
 //! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them.
 
@@ -9,6 +10,7 @@ mod active;
 pub mod app;
 mod chunks;
 mod column;
+pub mod config;
 mod database;
 mod error;
 pub mod event;
@@ -27,6 +29,7 @@ pub mod retention;
 pub mod script;
 #[cfg(test)]
 mod script_tests;
+pub mod secret;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;
@@ -46,14 +49,17 @@ pub use error::ChangeError;
 pub(crate) use error::failed;
 pub use precondition::{Precondition, Tag, Tags};
 
+use crate::vault::Vault;
+
 /// The schema of the main database: scripts, KV, tokens, triggers, events.
 pub static MIGRATOR: Migrator = sqlx::migrate!("migrations/main");
 
-/// Apps, scripts, versions, tokens and triggers in the main database, and a look at its events. Cheap to clone.
+/// Apps, scripts, versions, tokens, triggers, secrets and configuration values in the main database, and a look at its events. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     database: Database,
     clock: Arc<dyn Clock>,
+    vault: Option<Arc<Vault>>,
 }
 
 impl Store {
@@ -63,9 +69,16 @@ impl Store {
     ///
     /// The database failed.
     pub async fn open(database: Database, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let store = Self { database, clock };
+        let store = Self { database, clock, vault: None };
         store.create_default_app().await?;
         Ok(store)
+    }
+
+    /// Encrypt and decrypt secrets with this vault. Without one they cannot be read or set.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Arc<Vault>) -> Self {
+        self.vault = Some(vault);
+        self
     }
 
     /// Start a transaction that will write. It takes the write lock at once, so that nothing that it reads can change

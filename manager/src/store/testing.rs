@@ -16,6 +16,7 @@ use crate::name::Name;
 use crate::store::kv::KvTable;
 use crate::store::script::Upload;
 use crate::store::{Database, Durability, MIGRATOR, Store};
+use crate::vault::Vault;
 
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl TestStore {
         let database = Database::open(&file, Durability::Full, &MIGRATOR).await.unwrap();
         let clock = Arc::new(TestClock(AtomicU64::new(1_700_000_000_000)));
         let store = Store::open(database.clone(), clock.clone()).await.unwrap();
+        let store = store.with_vault(Arc::new(Vault::new(&[7; 32])));
         let app = store.app_id(&Name::default_app()).await.unwrap().unwrap();
         Self { store, database, clock, app, folder }
     }

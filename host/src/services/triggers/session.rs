@@ -279,9 +279,12 @@ fn of_publish(error: Error) -> mqtt::Error {
     }
 }
 
-/// No name of a script or of a queue is longer.
+/// No name of a script or of a queue is longer. Dots say that it was cut.
 fn excerpt(name: &str) -> String {
-    name[..name.floor_char_boundary(64)].to_owned()
+    match name.floor_char_boundary(64) {
+        end if end < name.len() => format!("{}…", &name[..end]),
+        _ => name.to_owned(),
+    }
 }
 
 fn bound(limit: u64) -> u32 {

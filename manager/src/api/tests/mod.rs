@@ -10,5 +10,6 @@ mod logs;
 mod metrics;
 mod reading;
 mod routing;
+mod settings;
 mod upload;
 mod versions;

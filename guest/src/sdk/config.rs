@@ -1,0 +1,26 @@
+//! The module `config`: values that whoever runs the app has set.
+
+use picloud_sdk_wit::picloud::sdk::config::{self, Error};
+use rhai::{Dynamic, Engine, EvalAltResult, Module};
+
+use crate::modules::json;
+use crate::sdk::{add, cut_name, error};
+
+/// Register the module.
+pub(crate) fn register(engine: &mut Engine) {
+    let mut module = Module::new();
+    add!(module, "get", |name: &str| get(name, Dynamic::UNIT));
+    add!(module, "get", |name: &str, default: Dynamic| get(name, default));
+    engine.register_static_module("config", module.into());
+}
+
+fn get(name: &str, default: Dynamic) -> Result<Dynamic, Box<EvalAltResult>> {
+    match config::get(cut_name(name)) {
+        Ok(None) => Ok(default),
+        Ok(Some(text)) => json::from_text(&text)
+            .map_err(|reason| error(format!("config: the value cannot be read: {reason}"))),
+        Err(Error::NoCall) => Err(error(
+            "config: the top level runs at upload, where there are no values; use config in a handler",
+        )),
+    }
+}
