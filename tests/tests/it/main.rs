@@ -16,5 +16,6 @@ mod kv;
 mod mqtt;
 mod process;
 mod rest;
+mod secrets;
 mod tidy;
 mod triggers;
