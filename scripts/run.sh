@@ -27,6 +27,9 @@ until "$picloud" scripts >/dev/null 2>&1; do
 done
 
 "$picloud" deploy examples
+# Only if there is none: a secret that somebody has set is theirs.
+"$picloud" secrets | grep -q "^github " ||
+    printf %s "not a secret, an example" | "$picloud" secrets set github
 for file in examples/triggers/*.json; do
     "$picloud" triggers set "$(basename "$file" .json)" "@$file"
 done

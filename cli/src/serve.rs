@@ -236,6 +236,7 @@ async fn control_plane(
         active: ingress.active.clone(),
         grants,
         clock: ingress.clock.clone(),
+        bodies: ingress.bodies.clone(),
         telemetry: storage.telemetry.clone(),
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },

@@ -111,6 +111,10 @@ codes! {
     RequestInvalid: "request-invalid", BAD_REQUEST, None;
     /// The media type of the body is not supported here.
     MediaTypeUnsupported: "media-type-unsupported", UNSUPPORTED_MEDIA_TYPE, None;
+    /// The signature of the webhook is missing or wrong.
+    SignatureInvalid: "signature-invalid", UNAUTHORIZED, None;
+    /// The webhook cannot be checked at present.
+    WebhookUnavailable: "webhook-unavailable", SERVICE_UNAVAILABLE, None;
     /// A token is needed.
     Unauthorized: "unauthorized", UNAUTHORIZED, None;
     /// The Host header names another host.
@@ -133,6 +137,8 @@ codes! {
     SecretNotFound: "secret-not-found", NOT_FOUND, None;
     /// There is no such configuration value.
     ConfigNotFound: "config-not-found", NOT_FOUND, None;
+    /// There is no such webhook.
+    WebhookNotFound: "webhook-not-found", NOT_FOUND, None;
     /// There is no such event.
     EventNotFound: "event-not-found", NOT_FOUND, None;
     /// The trigger is not understood.
@@ -341,8 +347,13 @@ impl IntoResponse for Problem {
         if let Some(allow) = self.allow.as_deref().and_then(|methods| HeaderValue::try_from(methods).ok()) {
             headers.insert(header::ALLOW, allow);
         }
-        if self.code == Code::Unauthorized {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"picloud\""));
+        let challenge = match self.code {
+            Code::Unauthorized => Some("Bearer realm=\"picloud\""),
+            Code::SignatureInvalid => Some("Signature realm=\"picloud\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(self);
         response

@@ -1,5 +1,7 @@
 //! Triggers as the data plane knows them: which change and which message makes an event for which script.
 
+mod webhook;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use crate::call::{AppId, EventCall};
 use crate::event::{Cause, EventKind, Lane, NewEvent, TriggerId};
 use crate::mqtt::{MqttFilter, Qos};
 use crate::ports::{KvEntry, KvValue, KvWrite};
+
+pub use webhook::{SignatureEncoding, Webhook, WebhookScheme};
 
 /// How often an event is tried when nothing else is said.
 pub const DEFAULT_ATTEMPTS: u32 = 5;
@@ -36,6 +40,8 @@ pub struct AppTriggers {
     pub mqtt: Vec<MqttTrigger>,
     /// Queues, by name.
     pub queues: HashMap<Arc<str>, Queue>,
+    /// Webhooks, by name.
+    pub webhooks: HashMap<Arc<str>, Webhook>,
 }
 
 /// A trigger with what all kinds have.

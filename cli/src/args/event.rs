@@ -33,6 +33,7 @@ Examples:
   picloud triggers set mails '{\"kind\": \"queue\", \"script\": \"send-mail\", \"concurrency\": 2}'
   picloud triggers set report '{\"kind\": \"schedule\", \"script\": \"report\", \"cron\": \"0 7 * * 1-5\",
                                 \"timezone\": \"Europe/Berlin\"}'
+  picloud triggers set push '{\"kind\": \"webhook\", \"scheme\": \"github\", \"secret\": \"github\", \"script\": \"on-push\"}'
   picloud triggers set heat @heat.json        from a file (`-` reads standard input)")]
     Set {
         /// The trigger

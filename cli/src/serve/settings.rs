@@ -1,6 +1,7 @@
 //! What the parts of the server make of the configuration.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -72,8 +73,8 @@ pub(super) fn gate(config: &ServeConfig, budget: &Budget) -> GateConfig {
 }
 
 /// Memory for the bodies of requests.
-pub(super) fn bodies(config: &ServeConfig, budget: &Budget) -> BodyMemory {
-    BodyMemory::new(body_memory(config, budget))
+pub(super) fn bodies(config: &ServeConfig, budget: &Budget) -> Arc<BodyMemory> {
+    Arc::new(BodyMemory::new(body_memory(config, budget)))
 }
 
 /// As much again for answers that are not sent yet.

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::Body as _;
+use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::ingress::lingering::Lingering;
 use crate::problem::{Code, Problem};
 
 /// How long a body may take to arrive.
@@ -29,8 +28,9 @@ pub struct BodyMemory {
 
 /// A body with its share of the memory, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) body: Bytes,
+pub struct Held {
+    /// The whole of it.
+    pub body: Bytes,
     pub(super) _share: Option<OwnedSemaphorePermit>,
 }
 
@@ -43,7 +43,11 @@ impl BodyMemory {
     }
 
     /// Read a whole body of at most `limit` bytes.
-    pub(super) async fn read(&self, body: Lingering, limit: u64) -> Result<Held, Problem> {
+    ///
+    /// # Errors
+    ///
+    /// `body-too-large`, `body-incomplete`, `body-timeout`; `saturated`, when the memory is full.
+    pub async fn read(&self, body: impl Body<Data = Bytes> + Unpin, limit: u64) -> Result<Held, Problem> {
         if body.is_end_stream() {
             return Ok(Held { body: Bytes::new(), _share: None });
         }
@@ -57,7 +61,7 @@ impl BodyMemory {
     }
 
     /// The share grows with what has arrived: who announces much and sends nothing takes nothing from others.
-    async fn gather(&self, mut body: Lingering, limit: u64) -> Result<Held, Problem> {
+    async fn gather(&self, mut body: impl Body<Data = Bytes> + Unpin, limit: u64) -> Result<Held, Problem> {
         let mut whole = BytesMut::new();
         let mut share: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {

@@ -15,7 +15,7 @@ mod to_the_end;
 mod unsent;
 
 pub use answer::respond;
-pub use body::BodyMemory;
+pub use body::{BodyMemory, Held};
 pub use request::BUILT_IN_ROUTE;
 pub use router::{Guard, Router, is_script_path};
 pub use server::{ServerConfig, serve};
@@ -48,7 +48,7 @@ pub struct Ingress {
     /// Admits calls.
     pub gate: Arc<Gate>,
     /// Memory for the bodies of requests.
-    pub bodies: BodyMemory,
+    pub bodies: Arc<BodyMemory>,
     /// Memory for answers that are not sent yet.
     pub answers: AnswerMemory,
     /// Where executions are recorded.

@@ -23,6 +23,7 @@ use crate::api::path::{AppPath, EventPath};
 use crate::api::query::{List, Query, among, cursor, invalid, limit, script};
 use crate::store::event::list::Filter as EventFilter;
 use incoming::{Destination, Incoming};
+pub(super) use removal::commit_failed;
 
 pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default()
@@ -226,7 +227,7 @@ async fn get_event(_: Admin, state: State, path: EventPath) -> Result<Json<Event
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Accepted {
     /// The ids of the events that were made: for a topic one for each subscriber, and none if there is none.
-    ids: Vec<Uuid>,
+    pub(super) ids: Vec<Uuid>,
 }
 
 /// Send an event: to everybody who subscribes to a topic, to a queue, or to a script.

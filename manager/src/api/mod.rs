@@ -31,6 +31,7 @@ mod tests;
 mod traces;
 mod triggers;
 mod versions;
+mod webhooks;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use http::request::Parts;
 use picloud_host::active::Active;
 use picloud_host::call::AppId;
 use picloud_host::grants::Grants;
+use picloud_host::ingress::BodyMemory;
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
 use picloud_host::ports::{Clock, Events, Kv};
@@ -78,6 +80,8 @@ pub struct State {
     pub grants: Arc<Grants>,
     /// The time by which keys expire.
     pub clock: Arc<dyn Clock>,
+    /// Memory for what anybody can send.
+    pub bodies: Arc<BodyMemory>,
     /// The limits of uploads, of loading, and of keys and values.
     pub limits: Limits,
     /// Records of executions and what they cost.
@@ -111,6 +115,7 @@ fn routes() -> OpenApiRouter<State> {
         .merge(triggers::router())
         .merge(events::router())
         .merge(queues::router())
+        .merge(webhooks::router())
         .merge(grants::router())
         .merge(http_policy::router())
         .merge(secrets::router())

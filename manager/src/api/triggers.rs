@@ -6,6 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use jiff::Timestamp;
+use picloud_host::call::AppId;
 use picloud_host::problem::{Code, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -157,6 +158,7 @@ async fn put_trigger(
     Body(new): Body,
 ) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
+    check_secret(&state, app, &new.config)?;
     let (store, name) = (state.store.clone(), path.name.clone());
     let change = async move { store.put_trigger(app, &name, &new, &precondition).await };
     let (put, stored) = state.publisher.change(change).await?;
@@ -170,6 +172,20 @@ async fn put_trigger(
         }
         Put::Replaced | Put::Unchanged => (tag, body).into_response(),
     })
+}
+
+/// A webhook without its secret would refuse everything that is delivered: who sets it up should know at once.
+fn check_secret(state: &State, app: AppId, config: &TriggerConfig) -> Result<(), Problem> {
+    let TriggerConfig::Webhook(webhook) = config else { return Ok(()) };
+    let set = state.active.current();
+    match set.app(app).and_then(|app| app.secrets.0.get(webhook.secret.as_str())) {
+        Some(Some(_)) => Ok(()),
+        found => {
+            let what = if found.is_some() { "a readable secret" } else { "a secret" };
+            let detail = format!("The app has not {what} {:?}: set it first.", webhook.secret);
+            Err(Problem::new(Code::TriggerInvalid).detail(detail))
+        }
+    }
 }
 
 /// Delete a trigger. Events that it has made stay.

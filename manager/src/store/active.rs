@@ -10,7 +10,7 @@ use picloud_host::mqtt::MqttFilter;
 use picloud_host::ports::StoreError;
 use picloud_host::secret::AppSecrets;
 use picloud_host::trigger::{
-    AppTriggers, KvChanges, KvTrigger, MqttTrigger, Queue, Target, TopicFilter, TopicTrigger,
+    AppTriggers, KvChanges, KvTrigger, MqttTrigger, Queue, Target, TopicFilter, TopicTrigger, Webhook,
 };
 use sqlx::FromRow;
 
@@ -90,9 +90,9 @@ const SCRIPTS: &str = "
     left   join script s on s.app_id = app.id
     left   join script_version v on v.id = s.active_version_id";
 
-// The other kinds make their events in the control plane.
+// Schedules make their events in the control plane.
 const TRIGGERS: &str = select_trigger!(
-    "where  t.enabled and t.kind in ('kv', 'topic', 'queue', 'mqtt')
+    "where  t.enabled and t.kind in ('kv', 'topic', 'queue', 'mqtt', 'webhook')
     order  by t.id"
 );
 
@@ -176,7 +176,12 @@ fn add_to(triggers: &mut AppTriggers, trigger: &Trigger, app: Arc<str>) -> bool 
             let queue = Queue { target, concurrency, visibility_ms, backoff_ms };
             triggers.queues.insert(name.as_str().into(), queue);
         }
-        TriggerConfig::Schedule { .. } | TriggerConfig::Webhook { .. } => return false,
+        TriggerConfig::Webhook(webhook) => {
+            let Ok(scheme) = webhook.scheme() else { return false };
+            let secret = webhook.secret.as_str().into();
+            triggers.webhooks.insert(name.as_str().into(), Webhook { target, secret, scheme });
+        }
+        TriggerConfig::Schedule { .. } => return false,
     }
     true
 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 mod schedule;
+pub mod webhook;
 
 use picloud_host::call::AppId;
 use picloud_host::event::TriggerId;

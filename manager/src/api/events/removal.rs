@@ -100,7 +100,7 @@ async fn change_all(
 }
 
 /// The problem of a transaction that did not happen.
-pub(super) fn commit_failed(error: CommitError) -> Problem {
+pub(in crate::api) fn commit_failed(error: CommitError) -> Problem {
     match error {
         CommitError::Store(error) => error.into(),
         CommitError::TooManyEvents => Problem::new(Code::TooManyEvents),

@@ -10,6 +10,7 @@ use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
 use picloud_host::active::Active;
 use picloud_host::call::{Failure, Position};
+use picloud_host::ingress::BodyMemory;
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
 use picloud_host::ports::Clock;
@@ -96,6 +97,7 @@ impl TestApi {
             active: active.clone(),
             grants: Arc::default(),
             clock,
+            bodies: Arc::new(BodyMemory::new(1 << 20)),
             limits,
             telemetry: Arc::clone(&telemetry.telemetry),
             auth,

@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 64 << 10;
 #[schema(as = TriggerBody)]
 #[expect(dead_code, reason = "only described here; what is sent is read by kind")]
 pub(crate) struct TriggerBody {
-    /// `kv`, `topic`, `queue`, `schedule` or `mqtt`.
+    /// `kv`, `topic`, `queue`, `schedule`, `mqtt` or `webhook`.
     #[schema(example = "kv")]
     kind: String,
     /// The script that is called. It may be uploaded later.
@@ -31,7 +31,8 @@ pub(crate) struct TriggerBody {
     attempts: Option<u32>,
     /// One that is not enabled makes no events; true when not given.
     enabled: Option<bool>,
-    /// `kv`: what the keys start with; without it every key counts.
+    /// `kv`: what the keys start with; without it every key counts. `webhook` with the scheme `header`: what stands before
+    /// the signature, such as `sha256=`; nothing when not given.
     prefix: Option<String>,
     /// `kv`: which changes count: `set`, `delete`, `expire`; without it all three.
     on: Option<Vec<String>>,
@@ -61,6 +62,17 @@ pub(crate) struct TriggerBody {
     jitter_ms: Option<u64>,
     /// `schedule`: what the script sees as `event.data.data`.
     data: Option<Value>,
+    /// `webhook`: how a request proves to be genuine: `github`, `stripe`, or `header` for any header with a signature.
+    #[schema(example = "github")]
+    scheme: Option<String>,
+    /// `webhook`: the name of the secret of the app that only the sender knows. Never the secret itself.
+    secret: Option<String>,
+    /// `webhook` with the scheme `header`: which one has the signature.
+    header: Option<String>,
+    /// `webhook` with the scheme `header`: how the signature is written: `hex` (the default) or `base64`.
+    encoding: Option<String>,
+    /// `webhook` with the scheme `header`: which one has the id of the delivery, by which a repetition is recognised.
+    id_header: Option<String>,
 }
 
 /// A trigger to store, checked.
@@ -87,7 +99,7 @@ impl FromRequest<State> for Body {
 
 fn trigger(mut members: Map<String, Value>, key_bytes: u64, now_ms: u64) -> Result<NewTrigger, Problem> {
     if !members.contains_key("kind") {
-        return Err(invalid("kind must be given: kv, topic, queue, schedule or mqtt"));
+        return Err(invalid("kind must be given: kv, topic, queue, schedule, mqtt or webhook"));
     }
     let script = match members.remove("script") {
         Some(Value::String(script)) => {
@@ -112,9 +124,6 @@ fn trigger(mut members: Map<String, Value>, key_bytes: u64, now_ms: u64) -> Resu
     match &config {
         TriggerConfig::Kv { prefix, .. } if prefix.len() as u64 > key_bytes => {
             return Err(invalid(format!("prefix is longer than a key may be, {key_bytes} bytes")));
-        }
-        TriggerConfig::Webhook { .. } => {
-            return Err(invalid("kind must be kv, topic, queue, schedule or mqtt"));
         }
         _ => {}
     }

@@ -1,7 +1,6 @@
 //! What each kind of trigger needs to know, as it is stored.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::RangeInclusive;
 
 use picloud_host::event::EventKind;
@@ -9,6 +8,7 @@ use picloud_host::mqtt::{MqttFilter, Qos};
 use picloud_host::trigger::{DEFAULT_ATTEMPTS, MAX_ATTEMPTS, TopicFilter};
 use serde::{Deserialize, Serialize};
 
+use super::webhook::WebhookConfig;
 use crate::name::Name;
 
 /// How often an event may be tried at most.
@@ -48,8 +48,8 @@ impl NewTrigger {
         Self { script, config, attempts: DEFAULT_ATTEMPTS, enabled: true, next_ms: None }
     }
 
-    /// Refuse what is out of bounds. What the cron expression and the time zone of a schedule mean, and how a webhook
-    /// is checked, is for others to say.
+    /// Refuse what is out of bounds. What the cron expression and the time zone of a schedule mean, and whether
+    /// there is the secret of a webhook, is for others to say.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl NewTrigger {
 /// Why a trigger is refused: a sentence for whoever has sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidTrigger(&'static str);
+pub struct InvalidTrigger(pub(super) &'static str);
 
 /// What a trigger of each kind needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,16 +126,7 @@ pub enum TriggerConfig {
         qos: Qos,
     },
     /// Requests from outside, whose senders do not wait.
-    Webhook {
-        /// How a request proves that it is genuine, in the word that the API knows.
-        scheme: String,
-        /// What only the sender knows.
-        #[serde(default)]
-        secret: Option<Secret>,
-        /// The header with the proof, if it is not the usual one of the scheme.
-        #[serde(default)]
-        header: Option<String>,
-    },
+    Webhook(WebhookConfig),
 }
 
 /// What happens to a key.
@@ -174,17 +165,6 @@ pub enum Missed {
     All,
 }
 
-/// A text that is not for logs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
 impl TriggerConfig {
     /// The kind of the events.
     #[must_use]
@@ -195,7 +175,7 @@ impl TriggerConfig {
             Self::Queue { .. } => EventKind::Queue,
             Self::Schedule { .. } => EventKind::Schedule,
             Self::Mqtt { .. } => EventKind::Mqtt,
-            Self::Webhook { .. } => EventKind::Webhook,
+            Self::Webhook(_) => EventKind::Webhook,
         }
     }
 
@@ -225,13 +205,7 @@ impl TriggerConfig {
             Self::Schedule { cron, timezone, .. } if is_long(cron) || is_long(timezone) => {
                 "a text is too long"
             }
-            Self::Webhook { scheme, secret, header }
-                if is_long(scheme)
-                    || secret.as_ref().is_some_and(|secret| is_long(&secret.0))
-                    || header.as_deref().is_some_and(is_long) =>
-            {
-                "a text is too long"
-            }
+            Self::Webhook(webhook) => return webhook.scheme().map(drop),
             _ => return Ok(()),
         };
         Err(InvalidTrigger(problem))
