@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use picloud_tests::{Reply, TestApp};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tokio::time::sleep;
 
 fn folder(name: &str) -> PathBuf {
@@ -23,12 +25,18 @@ fn files(name: &str, extension: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// What `scripts/run.sh` sets, if there is none.
+const GITHUB_SECRET: &str = "not a secret, an example";
+
 /// A server with all examples, as `make run` starts one.
 async fn app() -> TestApp {
     let app = TestApp::start().await;
     for (name, source) in files("", "rhai") {
         app.deploy(&name, source).await;
     }
+    let request =
+        app.request("PUT", "/api/v1/apps/default/secrets/github").header("content-type", "text/plain");
+    assert_eq!(Reply::of(request.body(GITHUB_SECRET)).await.status, 201);
     for (name, trigger) in files("triggers", "json") {
         let request = app.request("PUT", &format!("/api/v1/apps/default/triggers/{name}"));
         let reply = Reply::of(request.header("content-type", "application/json").body(trigger)).await;
@@ -103,4 +111,34 @@ async fn a_reminder_comes_unless_it_was_taken_back() {
     assert_eq!(app.delete("/default/reminder/x").await.status, 404);
     assert_eq!(app.post("/default/reminder?text=now&seconds=0", "").await.status, 202);
     expect(&app, "/default/reminder", json!({"waiting": [], "done": ["now"]})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_to_a_repository_are_counted_once_each() {
+    let app = app().await;
+    let push = |commits: &[&str]| {
+        let commits: Vec<_> = commits.iter().map(|message| json!({"message": message})).collect();
+        json!({"ref": "refs/heads/main", "repository": {"full_name": "ada/engine"}, "commits": commits})
+            .to_string()
+    };
+    for (id, body, status) in [
+        ("1", push(&["Fix it", "Test it"]), 202),
+        ("2", push(&["Fix it again"]), 202),
+        // GitHub sends it again after it is done.
+        ("1", push(&["Fix it", "Test it"]), 202),
+        ("3", push(&[]), 401),
+    ] {
+        let key = if status == 202 { GITHUB_SECRET } else { "something else" };
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+        mac.update(body.as_bytes());
+        let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let request = app.anonymous("POST", "/api/v1/apps/default/webhooks/webhook");
+        let request = request.header("x-hub-signature-256", format!("sha256={digits}"));
+        let request = request.header("x-github-event", "push").header("x-github-delivery", id);
+        let reply = Reply::of(request.header("content-type", "application/json").body(body)).await;
+        assert_eq!(reply.status, status, "{reply}");
+        expect(&app, "/api/v1/apps/default/queues", json!({"items": [], "next_cursor": null})).await;
+    }
+    let pushes = json!({"ada/engine/main": {"pushes": 2, "commits": 3, "last": "Fix it again"}});
+    expect(&app, "/default/webhook", pushes).await;
 }

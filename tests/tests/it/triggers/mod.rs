@@ -9,6 +9,7 @@ mod races;
 mod schedule;
 mod timer;
 mod topic;
+mod webhook;
 
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,9 @@ async fn values(app: &TestApp, prefix: &str) -> Vec<Value> {
 async fn wait_for(app: &TestApp, prefix: &str, count: usize) -> Vec<Value> {
     let begun = Instant::now();
     loop {
-        let found = values(app, prefix).await;
+        // In this order: what was done between the two is found.
         let left = events(app, "").await;
+        let found = values(app, prefix).await;
         if found.len() == count && left.is_empty() {
             return found;
         }
@@ -141,7 +143,34 @@ async fn triggers_that_make_no_sense_are_refused_with_the_reason() {
         (json!({"kind": "schedule", "script": "a", "cron": "0 0 30 2 *"}), "never"),
         (json!({"kind": "schedule", "script": "a", "cron": "@daily", "timezone": "Mars/Base"}), "Mars/Base"),
         (json!({"kind": "schedule", "script": "a", "cron": "@daily", "missed": "some"}), "some"),
-        (json!({"kind": "webhook", "script": "a", "scheme": "github"}), "kind"),
+        (json!({"kind": "webhook", "script": "a", "scheme": "github"}), "secret"),
+        (json!({"kind": "webhook", "script": "a", "scheme": "gitlab", "secret": "s"}), "gitlab"),
+        (
+            json!({"kind": "webhook", "script": "a", "scheme": "github", "secret": "It's a secret"}),
+            "the name of a secret",
+        ),
+        (json!({"kind": "webhook", "script": "a", "scheme": "github", "secret": "none"}), "set it first"),
+        (
+            json!({"kind": "webhook", "script": "a", "scheme": "github", "secret": "s", "header": "x"}),
+            "header only",
+        ),
+        (json!({"kind": "webhook", "script": "a", "scheme": "header", "secret": "s"}), "`header` must be"),
+        (
+            json!({"kind": "webhook", "script": "a", "scheme": "header", "secret": "s", "header": "a b"}),
+            "`header` must",
+        ),
+        (
+            json!({"kind": "webhook", "script": "a", "scheme": "header", "secret": "s", "header": "cookie"}),
+            "`header`",
+        ),
+        (
+            json!({"kind": "webhook", "script": "a", "scheme": "header", "secret": "s", "header": "x", "id_header": "X"}),
+            "another header",
+        ),
+        (
+            json!({"kind": "webhook", "script": "a", "scheme": "header", "secret": "s", "header": "x", "encoding": "rot"}),
+            "rot",
+        ),
         (json!([]), "object"),
     ] {
         let problem = put_trigger(&app, "t", trigger.clone()).await.assert_problem(422, "trigger-invalid");
