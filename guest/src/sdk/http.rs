@@ -1,5 +1,6 @@
 //! The module `http`: requests to other servers, as far as the app's policy allows them.
 
+mod content;
 mod request;
 mod response;
 
@@ -9,7 +10,8 @@ use picloud_sdk_wit::picloud::sdk::http::{self, Error, Request};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, Module, NativeCallContext};
 
 use crate::sdk::error;
-use response::HttpResponse;
+pub(crate) use content::{Content, text};
+pub(crate) use response::HttpResponse;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
@@ -61,7 +63,7 @@ fn at<T>(context: &NativeCallContext<'_>, result: Result<T>) -> Result<T> {
 
 fn send(request: Result<Request>) -> Result<Rc<HttpResponse>> {
     match http::send(&request?) {
-        Ok(response) => Ok(Rc::new(response.into())),
+        Ok(response) => Ok(Rc::new(HttpResponse::new("http", response))),
         Err(reason) => Err(error(explain(reason))),
     }
 }
@@ -80,7 +82,7 @@ fn send_all(requests: &Array) -> Result<Array> {
     Ok(results
         .into_iter()
         .map(|result| match result {
-            Ok(response) => Dynamic::from(Rc::new(HttpResponse::from(response))),
+            Ok(response) => Dynamic::from(Rc::new(HttpResponse::new("http", response))),
             Err(reason) => {
                 Map::from([("error".into(), explain(reason).into()), ("ok".into(), false.into())]).into()
             }

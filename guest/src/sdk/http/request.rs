@@ -1,10 +1,10 @@
 //! How the options of a script become a request.
 
 use picloud_sdk_wit::picloud::sdk::http::Request;
-use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
+use rhai::{Dynamic, ImmutableString, Map};
 
 use super::Result;
-use crate::modules::json;
+use super::content::{self, Content};
 use crate::sdk::error;
 
 /// What options may hold. A misspelt one would be ignored where it matters.
@@ -39,13 +39,7 @@ fn request(
     if let Some(unknown) = options.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(error(format!("http: there is no option {unknown:?}, only {}", known.join(", "))));
     }
-    let mut headers = options.get("headers").map_or_else(|| Ok(Vec::new()), headers)?;
-    let (media_type, body) = content(body, options)?;
-    if let Some(media_type) = media_type
-        && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
-    {
-        headers.push(("content-type".to_owned(), media_type.to_owned()));
-    }
+    let Content { headers, body } = Content::of("http", body, options)?;
     Ok(Request {
         method: method.to_ascii_uppercase(),
         url: url[..url.floor_char_boundary(MOST_URL)].to_owned(),
@@ -55,61 +49,13 @@ fn request(
     })
 }
 
-/// The body with its media type, from the one place where it may be. `()` is no body.
-fn content<'a>(
-    body: Option<&'a Dynamic>,
-    options: &'a Map,
-) -> Result<(Option<&'static str>, Option<Vec<u8>>)> {
-    let given = |value: Option<&'a Dynamic>| value.filter(|value| !value.is_unit());
-    let (body, body_option, json_option) = (given(body), given(options.get("body")), options.get("json"));
-    if [body, body_option, json_option].into_iter().flatten().count() > 1 {
-        return Err(error("http: a request has one body: an argument, `body` or `json`"));
-    }
-    if let Some(value) = json_option {
-        return Ok((Some("application/json"), Some(as_json(value)?)));
-    }
-    let Some(value) = body.or(body_option) else {
-        return Ok((None, None));
-    };
-    Ok(if let Some(text) = value.read_lock::<ImmutableString>() {
-        (Some("text/plain; charset=utf-8"), Some(text.as_bytes().to_vec()))
-    } else if let Some(bytes) = value.read_lock::<Blob>() {
-        (Some("application/octet-stream"), Some(bytes.clone()))
-    } else {
-        (Some("application/json"), Some(as_json(value)?))
-    })
-}
-
-fn as_json(value: &Dynamic) -> Result<Vec<u8>> {
-    let text = json::to_text(value);
-    text.map(String::into_bytes)
-        .map_err(|reason| error(format!("http: the body cannot be sent as JSON: {reason}")))
-}
-
-/// An array gives its header once for each of its values, `()` leaves it out.
-fn headers(value: &Dynamic) -> Result<Vec<(String, String)>> {
-    let Some(map) = value.read_lock::<Map>() else {
-        return Err(error(format!("http: `headers` must be a map, not {}", value.type_name())));
-    };
-    let mut headers = Vec::new();
-    for (name, value) in map.iter().filter(|(_, value)| !value.is_unit()) {
-        match value.read_lock::<Array>() {
-            Some(values) => headers.extend(values.iter().map(|value| (name.to_string(), value.to_string()))),
-            None => headers.push((name.to_string(), value.to_string())),
-        }
-    }
-    Ok(headers)
-}
-
 fn timeout(value: &Dynamic) -> Result<u64> {
     let ms = value.as_int().ok().and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
     ms.ok_or_else(|| error("http: `timeout_ms` must be an integer of at least 1"))
 }
 
 fn text(name: &str, value: Dynamic) -> Result<ImmutableString> {
-    value
-        .into_immutable_string()
-        .map_err(|kind| error(format!("http: `{name}` must be a string, not {kind}")))
+    content::text("http", name, value)
 }
 
 #[cfg(test)]

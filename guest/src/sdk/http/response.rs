@@ -2,36 +2,41 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::rc::Rc;
 
 use picloud_sdk_wit::picloud::sdk::http::Response;
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Map};
 
 use super::Result;
 use crate::modules::json;
 use crate::sdk::error;
 
 /// The Rhai type `HttpResponse`.
-pub(super) struct HttpResponse {
+pub(crate) struct HttpResponse {
+    /// The module that it comes from: errors begin with it.
+    module: &'static str,
     response: Response,
     headers: OnceCell<Dynamic>,
     json: OnceCell<Dynamic>,
 }
 
-impl From<Response> for HttpResponse {
-    fn from(response: Response) -> Self {
-        Self { response, headers: OnceCell::new(), json: OnceCell::new() }
-    }
-}
-
 impl HttpResponse {
+    /// What a script reads of a response that a function of this module gave it.
+    pub(crate) fn new(module: &'static str, response: Response) -> Self {
+        Self { module, response, headers: OnceCell::new(), json: OnceCell::new() }
+    }
+
+    fn refuse(&self, why: impl Display) -> Box<EvalAltResult> {
+        error(format!("{}: the response's body is {why}", self.module))
+    }
+
     fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.response.body).ok()
     }
 
     fn body(&self) -> Result<Dynamic> {
-        let text =
-            self.text().ok_or_else(|| error("http: the response's body is not UTF-8: use its blob"))?;
+        let text = self.text().ok_or_else(|| self.refuse("not UTF-8: use its blob"))?;
         Ok(text.into())
     }
 
@@ -39,10 +44,8 @@ impl HttpResponse {
         if let Some(value) = self.json.get() {
             return Ok(value.clone());
         }
-        let text =
-            self.text().ok_or_else(|| error("http: the response's body is not UTF-8, so it is not JSON"))?;
-        let value = json::from_text(text)
-            .map_err(|reason| error(format!("http: the response's body is {reason}")))?;
+        let text = self.text().ok_or_else(|| self.refuse("not UTF-8, so it is not JSON"))?;
+        let value = json::from_text(text).map_err(|reason| self.refuse(reason))?;
         Ok(self.json.get_or_init(|| value).clone())
     }
 
@@ -104,7 +107,7 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let response = Response { status: 201, url: "http://a/".into(), headers, body: body.to_vec() };
         let mut scope = Scope::new();
-        scope.push("r", Rc::new(HttpResponse::from(response)));
+        scope.push("r", Rc::new(HttpResponse::new("http", response)));
         assert!(engine.eval_with_scope::<bool>(&mut scope, script).unwrap(), "{script}");
     }
 
