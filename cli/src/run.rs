@@ -12,7 +12,7 @@ use picloud_host::active::{Active, ActiveApp, ActiveScript, ActiveSet};
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
 use picloud_host::call::{
-    AppId, Cost, ExecRequest, Failure, HttpCall, Outcome, Payload, ScriptRef, SourceHash, VersionId,
+    AppId, BUILT_IN_ROUTE, Cost, ExecRequest, HttpCall, Outcome, Payload, ScriptRef, SourceHash, VersionId,
 };
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
 use picloud_host::grants::Grants;
@@ -113,17 +113,10 @@ async fn execute(
         scripts: Arc::new(MemoryScripts::default()),
         services: Services { grants: Arc::new(grants), ..services },
     };
-    let executor = tokio::task::spawn_blocking(|| Executor::new(config)).await??;
-    let not_loaded = |failure: Failure| Outcome {
-        result: Err(failure),
-        cost: Cost::default(),
-        log: Vec::new(),
-        log_dropped: 0,
-        repeats: false,
-    };
+    let executor = Arc::new(tokio::task::spawn_blocking(|| Executor::new(config)).await??);
     Ok(match executor.load(source, &request.limits).await {
         Ok(_) => executor.execute(request.clone()).await,
-        Err(failure) => not_loaded(failure),
+        Err(failure) => Outcome::failed(Cost::default(), failure),
     })
 }
 
@@ -156,7 +149,7 @@ fn http_call(request: RequestParts, execution_id: Uuid) -> HttpCall {
     HttpCall {
         method: request.method.to_string(),
         path: request.path,
-        route: ingress::BUILT_IN_ROUTE.into(),
+        route: BUILT_IN_ROUTE.into(),
         query: request.query,
         params: Vec::new(),
         headers: request.headers,

@@ -73,7 +73,8 @@ impl Budget {
         } else {
             (Layout::Narrow, address_space / 2 / (slot_memory + NARROW_GUARD))
         };
-        let slots = u32::try_from(wanted.min(fitting).max(2)).unwrap_or(2);
+        // One for each kind.
+        let slots = u32::try_from(wanted.min(fitting).max(3)).unwrap_or(3);
         Self { address_space, memory, page_size, cpus, layout, slots, slot_memory }
     }
 
@@ -83,10 +84,17 @@ impl Budget {
         (self.slots as usize).div_ceil(8)
     }
 
+    /// How many sandboxes are kept for scripts that other scripts call: whoever calls one keeps its own meanwhile, so these
+    /// must not be taken by calls that have only begun.
+    #[must_use]
+    pub fn nested_slots(&self) -> usize {
+        ((self.slots as usize - self.load_slots()) / 4).max(1)
+    }
+
     /// How many sandboxes calls may use at the same time.
     #[must_use]
     pub fn call_slots(&self) -> usize {
-        self.slots as usize - self.load_slots()
+        (self.slots as usize).saturating_sub(self.load_slots() + self.nested_slots())
     }
 
     /// Address space for one memory without its guard, in bytes.
@@ -214,14 +222,15 @@ mod tests {
     #[test]
     fn this_machine_has_room_for_a_call_and_a_load_at_least() {
         let budget = Budget::probe(SLOT);
-        assert!(budget.call_slots() >= 1 && budget.load_slots() >= 1);
+        assert!(budget.call_slots() >= 1 && budget.nested_slots() >= 1 && budget.load_slots() >= 1);
     }
 
     #[test]
     fn calls_and_loads_share_the_slots() {
         for memory in [GIB / 4, GIB, 24 * GIB] {
             let budget = Budget::fit(512 * GIB, memory, 4096, 4, SLOT);
-            assert_eq!(budget.call_slots() + budget.load_slots(), budget.slots as usize);
+            let all = budget.call_slots() + budget.nested_slots() + budget.load_slots();
+            assert_eq!(all, budget.slots as usize);
         }
         assert_eq!(Budget::fit(0, 0, 4096, 1, SLOT).call_slots(), 1);
     }

@@ -11,6 +11,9 @@ use crate::event::{Cause, EventKind};
 use crate::limits::Limits;
 use crate::problem::Code;
 
+/// The route that every script has.
+pub const BUILT_IN_ROUTE: &str = "/{app}/{script}";
+
 /// Identifies an app in storage. Never shown to users, who know apps by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AppId(pub i64);
@@ -103,6 +106,8 @@ impl ExecRequest {
 pub enum Payload {
     /// Answer an HTTP request.
     Http(HttpCall),
+    /// Answer another script, as if it were an HTTP request.
+    Call(HttpCall),
     /// Handle an event.
     Event(EventCall),
 }
@@ -113,7 +118,17 @@ impl Payload {
     pub fn trigger(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",
+            Self::Call(_) => "call",
             Self::Event(event) => event.trigger.as_str(),
+        }
+    }
+
+    /// The request to answer; none for an event.
+    #[must_use]
+    pub fn request(&self) -> Option<&HttpCall> {
+        match self {
+            Self::Http(call) | Self::Call(call) => Some(call),
+            Self::Event(_) => None,
         }
     }
 }
@@ -242,6 +257,49 @@ pub struct Outcome {
     pub log_dropped: u32,
     /// Whether the failure would come again just so: the call used nothing but its event, which stays the same.
     pub repeats: bool,
+    /// The calls of other scripts that it led to, of the run that counted, in the order in which they began.
+    pub callees: Vec<Callee>,
+}
+
+impl Outcome {
+    /// A call that failed before it had a sandbox.
+    #[must_use]
+    pub fn failed(cost: Cost, failure: Failure) -> Self {
+        Self {
+            result: Err(failure),
+            cost,
+            log: Vec::new(),
+            log_dropped: 0,
+            repeats: false,
+            callees: Vec::new(),
+        }
+    }
+
+    /// The status of the answer, or of the problem that stands for it.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match &self.result {
+            Ok(answer) => answer.status,
+            Err(failure) => failure.status.unwrap_or_else(|| failure.code.status().as_u16()),
+        }
+    }
+
+    /// Fuel of the call and of all that it has called.
+    #[must_use]
+    pub fn fuel(&self) -> u64 {
+        self.callees.iter().fold(self.cost.fuel, |sum, callee| sum.saturating_add(callee.outcome.cost.fuel))
+    }
+}
+
+/// A script that another script has called, and how that ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Callee {
+    /// The call. What was sent with it, headers and body, is not kept.
+    pub request: ExecRequest,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// How it ended. Its own callees are beside it, not in it, and its answer has no body.
+    pub outcome: Outcome,
 }
 
 /// What a call cost.

@@ -1,6 +1,7 @@
 //! The executor: runs a call in the sandbox of its script's image, and commits its effects if it succeeds.
 
 mod answer;
+mod callee;
 mod secrecy;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use crate::image::ImageStats;
 use crate::image::{Image, ImageCache};
 use crate::limits::Limits;
 use crate::loader::{LoadReport, Loader};
+use crate::nested::NestedSlots;
 use crate::ports::{CommitError, Scripts, Transaction};
 use crate::problem::Code;
 use crate::sandbox::{CallState, Run, Sandbox, fault};
@@ -55,6 +57,8 @@ pub struct Executor {
     /// One permit for each sandbox that is kept for uploads. A call loads its cold script in its own, and does not wait
     /// for uploads.
     loads: Semaphore,
+    /// The sandboxes that are kept for scripts which scripts call.
+    nested: NestedSlots,
 }
 
 impl Executor {
@@ -71,11 +75,12 @@ impl Executor {
             scripts: config.scripts,
             services: config.services,
             loads: Semaphore::new(config.budget.load_slots()),
+            nested: NestedSlots::new(config.budget.nested_slots()),
         })
     }
 
     /// Run a call to its end: image, sandbox, commit, and again if what it read has changed meanwhile.
-    pub async fn execute(&self, request: Arc<ExecRequest>) -> Outcome {
+    pub async fn execute(self: &Arc<Self>, request: Arc<ExecRequest>) -> Outcome {
         let started = Instant::now();
         let deadline = started + request.limits.deadline();
         let mut outcome = self.attempts(&request, deadline).await;
@@ -84,24 +89,26 @@ impl Executor {
         outcome
     }
 
-    async fn attempts(&self, request: &Arc<ExecRequest>, deadline: Instant) -> Outcome {
+    async fn attempts(self: &Arc<Self>, request: &Arc<ExecRequest>, deadline: Instant) -> Outcome {
         let mut cost = Cost::default();
         if u64::from(request.trigger_depth) > request.limits.trigger_depth {
-            return Outcome { repeats: true, ..failed(cost, too_deep(request)) };
+            return Outcome { repeats: true, ..Outcome::failed(cost, too_deep(request)) };
         }
         // Whoever else builds the image may take longer than this call has.
         let image = self.image(&request.script, &request.limits, deadline);
         let image = match tokio::time::timeout_at(deadline.into(), image).await {
             Ok(Ok(image)) => image,
-            Ok(Err(failure)) => return failed(cost, failure),
-            Err(_) => return failed(cost, fault::deadline(&request.limits)),
+            Ok(Err(failure)) => return Outcome::failed(cost, failure),
+            Err(_) => return Outcome::failed(cost, fault::deadline(&request.limits)),
         };
         loop {
-            let state = self.state(Some(request.clone()), request.limits, deadline);
+            let mut state = self.state(Some(request.clone()), request.limits, deadline);
+            state.scripts.open(self.clone());
             let run = self.sandbox.call(&image, state).await;
             let Run { result, fuel, state } = run;
             cost.fuel = fuel;
             cost.memory_bytes = state.memory.peak;
+            let mut callees = state.scripts.into_callees();
             let (mut log, log_dropped) = (state.log.lines, state.log.dropped);
             let redactor = state.secrets.redactor();
             let may_rerun = !(state.irrevocable || state.http.has_sent());
@@ -109,7 +116,10 @@ impl Executor {
             let result = result.and_then(|response| answer::check(response, &request.limits));
 
             let transaction = self.transaction(request, state.kv, state.triggers);
-            let result = secrecy::keep(redactor, result, transaction.as_ref(), &mut log).await;
+            if let Some(redactor) = &redactor {
+                secrecy::redact(redactor, &mut log, callees.iter_mut());
+            }
+            let result = secrecy::keep(redactor, result, transaction.as_ref()).await;
             let commit = Instant::now();
             let committed = self.commit(transaction, &result).await;
             if result.is_ok() {
@@ -128,7 +138,7 @@ impl Executor {
                 Err(error) => Err(commit_failed(&error)),
             };
             let repeats = repeats && result.as_ref().is_err_and(repeatable);
-            return Outcome { result, cost, log, log_dropped, repeats };
+            return Outcome { result, cost, log, log_dropped, repeats, callees };
         }
     }
 
@@ -246,13 +256,9 @@ async fn back_off(reruns: u32) {
     tokio::time::sleep(Duration::from_micros(u64::from(random))).await;
 }
 
-fn failed(cost: Cost, failure: Failure) -> Outcome {
-    Outcome { result: Err(failure), cost, log: Vec::new(), log_dropped: 0, repeats: false }
-}
-
 fn too_deep(request: &ExecRequest) -> Failure {
     let kind = match request.payload {
-        Payload::Http(_) => "calls",
+        Payload::Http(_) | Payload::Call(_) => "calls",
         Payload::Event(_) => "triggers",
     };
     Failure::new(

@@ -4,7 +4,7 @@
 //! (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`) and of its app
 //! (`secret`, and `redact`, which keeps them out of texts); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
-//! `aot`, `image`, `sandbox`, `ticker`, `turns`, `outbound`, `services`, `executor`); how requests get
+//! `aot`, `image`, `sandbox`, `ticker`, `turns`, `nested`, `outbound`, `services`, `executor`); how requests get
 //! there (`gate`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`); what is kept of calls
 //! (`record`).
 
@@ -29,6 +29,7 @@ pub mod limits;
 pub mod loader;
 pub mod memory;
 pub mod mqtt;
+mod nested;
 pub mod outbound;
 pub mod ports;
 pub mod problem;

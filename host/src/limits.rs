@@ -99,6 +99,9 @@ limits! {
     event_call_bytes: "bytes", 1, 8 << 20, 256 << 20;
     /// How many triggers may follow on one another. Beyond it: `depth-exceeded`.
     trigger_depth: "hops", 1, 16, 256;
+    /// Other scripts that one call may call, with all that those call. Beyond it the function fails, and the script can
+    /// catch it.
+    calls: "calls", 1, 16, 1000;
     /// Requests that one call may send. Beyond it the request fails, and the script can catch it.
     outbound_requests: "requests", 1, 16, 1000;
     /// URL, headers and body of one such request together. Beyond it the request fails, and the script can catch it.

@@ -272,7 +272,7 @@ impl Problem {
             }
             problem.retryable = Some(matches!(status, 429 | 503));
         }
-        if failure.code == Code::KvConflict || failure.code == Code::StorageUnavailable {
+        if matches!(failure.code, Code::KvConflict | Code::StorageUnavailable | Code::Saturated) {
             problem.retry_after = Some(1);
         }
         problem

@@ -1,21 +1,28 @@
 //! The record of an execution, from what was asked and what came of it: the same for every kind of call.
 
-use crate::call::{ExecRequest, Failure, Outcome, Payload};
-use crate::ports::{ExecutionRecord, RecordedError};
+use crate::call::{Callee, ExecRequest, Failure, Outcome};
+use crate::ports::{ExecutionLog, ExecutionRecord, RecordedError};
 
-/// Make the record of a call that ended with this status.
-pub(crate) fn record(
+/// Keep the record of a call that ended with this status, and those of the scripts that it has called.
+pub(crate) fn keep(
+    log: &dyn ExecutionLog,
     request: &ExecRequest,
-    outcome: Outcome,
+    mut outcome: Outcome,
     status: u16,
     started_ms: u64,
-) -> ExecutionRecord {
-    let (http, request_id) = match &request.payload {
-        Payload::Http(call) => {
-            (Some((call.method.clone(), call.path.clone())), Some(call.request_id.clone()))
-        }
-        Payload::Event(_) => (None, None),
-    };
+) {
+    let callees = std::mem::take(&mut outcome.callees);
+    log.record(record(request, outcome, status, started_ms));
+    for Callee { request, started_ms, outcome } in callees {
+        let status = outcome.status();
+        log.record(record(&request, outcome, status, started_ms));
+    }
+}
+
+fn record(request: &ExecRequest, outcome: Outcome, status: u16, started_ms: u64) -> ExecutionRecord {
+    let call = request.payload.request();
+    let http = call.map(|call| (call.method.clone(), call.path.clone()));
+    let request_id = call.map(|call| call.request_id.clone());
     let Outcome { result, cost, log, log_dropped, .. } = outcome;
     ExecutionRecord {
         execution_id: request.execution_id,

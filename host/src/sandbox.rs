@@ -3,7 +3,7 @@
 pub(crate) mod fault;
 mod state;
 
-pub(crate) use fault::StorageFailed;
+pub(crate) use fault::{StorageFailed, TreeFailed};
 pub(crate) use state::{CallState, Capture, Mode};
 
 use std::sync::Arc;

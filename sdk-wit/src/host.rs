@@ -1,6 +1,6 @@
 //! Bindings for the host: [`ScriptPre`] instantiates, the `Host` traits are what `host/src/services` implements.
 //!
-//! Only functions that may wait, for storage or for other servers, are asynchronous: the others then cost no future.
+//! Only functions that may wait, for storage, for other servers or for other scripts, are asynchronous: the others then cost no future.
 
 wasmtime::component::bindgen!({
     world: "script",
@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
         "picloud:sdk/fs": async | trappable,
         "picloud:sdk/http": async | trappable,
         "picloud:sdk/kv": async | trappable,
+        "picloud:sdk/scripts": async | trappable,
         "picloud:sdk/triggers.cancel": async | trappable,
         "picloud:sdk/triggers.list": async | trappable,
         default: trappable,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use picloud_host::active::{Active, ActiveApp, ActiveScript, ActiveSet};
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
 use picloud_host::call::{AppId, ExecRequest, Failure, Outcome, Payload, ScriptRef, SourceHash, VersionId};
@@ -21,8 +22,9 @@ use crate::aot;
 
 /// An executor with scripts, keys and values in memory.
 pub struct BareExecutor {
-    executor: Executor,
+    executor: Arc<Executor>,
     scripts: Arc<MemoryScripts>,
+    active: Arc<Active>,
     /// Versions that there are.
     versions: AtomicI64,
     _data: TempDir,
@@ -37,7 +39,7 @@ impl BareExecutor {
     /// Make one for a machine that differs from this one.
     pub async fn with_budget(change: impl FnOnce(&mut Budget)) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory can be made");
-        let scripts = Arc::new(MemoryScripts::default());
+        let (scripts, active) = (Arc::new(MemoryScripts::default()), Arc::<Active>::default());
         let mut budget = Budget::probe(Limits::default().memory_bytes);
         change(&mut budget);
         let executor = aot::with_cache(data.path(), async {
@@ -47,11 +49,11 @@ impl BareExecutor {
                 aot: AotCache::in_dir(cache.expect("the cache is there")),
                 image_cache_bytes: 64 << 20,
                 scripts: scripts.clone(),
-                services: memory::services(Arc::default(), Arc::new(SystemClock)),
+                services: memory::services(active.clone(), Arc::new(SystemClock)),
             })
         });
         let executor = executor.await.expect("an executor starts");
-        Self { executor, scripts, versions: AtomicI64::default(), _data: data }
+        Self { executor: Arc::new(executor), scripts, active, versions: AtomicI64::default(), _data: data }
     }
 
     /// Load a source, as an upload does.
@@ -65,16 +67,41 @@ impl BareExecutor {
 
     /// A script of an app. Nothing is loaded before it is called.
     pub fn script(&self, app: i64, source: &str) -> Arc<ScriptRef> {
+        self.script_named(app, "script", source)
+    }
+
+    /// The same with a name.
+    pub fn script_named(&self, app: i64, name: &str, source: &str) -> Arc<ScriptRef> {
         let version_id = VersionId(self.versions.fetch_add(1, Ordering::Relaxed));
         self.scripts.insert(version_id, source);
         Arc::new(ScriptRef {
             app_id: AppId(app),
             app: "app".into(),
-            script: "script".into(),
+            script: name.into(),
             version_id,
             version: 1,
             source_hash: SourceHash::of(source),
         })
+    }
+
+    /// Let scripts of one app reach each other by their names.
+    pub fn publish(&self, scripts: &[Arc<ScriptRef>]) {
+        let active = |script: &Arc<ScriptRef>| ActiveScript {
+            script: script.clone(),
+            handles_requests: true,
+            handles_events: true,
+        };
+        let by_name = scripts.iter().map(|script| (script.script.clone(), active(script))).collect();
+        let app = scripts.first().map(|script| {
+            let app = ActiveApp {
+                id: script.app_id,
+                limits: Limits::default(),
+                http: Arc::default(),
+                scripts: by_name,
+            };
+            (script.app.clone(), app)
+        });
+        self.active.publish(ActiveSet { apps: app.into_iter().collect(), ..ActiveSet::default() });
     }
 
     /// Call a script.

@@ -207,8 +207,8 @@ pub struct ExecutionsArgs {
     #[arg(long)]
     pub version: Option<NonZeroU32>,
 
-    /// Only those that this made run: http or event
-    #[arg(long, value_parser = ["http", "event"], hide_possible_values = true)]
+    /// Only those that this made run: http, event, or call (another script)
+    #[arg(long, value_parser = ["http", "event", "call"], hide_possible_values = true)]
     pub trigger: Option<String>,
 
     /// Only the execution with this id, and those that its triggers led to

@@ -78,7 +78,7 @@ pub(crate) fn parse_query(text: &str) -> Map {
     query
 }
 
-fn build_query(query: &Map) -> Result<String, String> {
+pub(crate) fn build_query(query: &Map) -> Result<String, String> {
     let mut out = form_urlencoded::Serializer::new(String::new());
     for (key, value) in query {
         if let Some(values) = value.read_lock::<Array>() {

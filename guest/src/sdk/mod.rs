@@ -9,6 +9,7 @@ mod kv;
 mod log;
 mod mqtt;
 pub(crate) mod request;
+mod scripts;
 mod secrets;
 mod triggers;
 
@@ -26,6 +27,7 @@ pub(crate) fn register(engine: &mut Engine) {
     log::register(engine);
     mqtt::register(engine);
     request::register(engine);
+    scripts::register(engine);
     secrets::register(engine);
     triggers::register(engine);
 }

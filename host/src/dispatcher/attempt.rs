@@ -14,7 +14,7 @@ use crate::call::{AppId, ExecRequest, Failure, Payload};
 use crate::event::{Cause, EventFailure, EventOp, Lane, StoredEvent};
 use crate::ports::{CommitError, StoreError, Transaction};
 use crate::problem::Code;
-use crate::record::record;
+use crate::record::keep;
 
 /// How much longer than its call may take a claim lasts, in milliseconds: time for the commit.
 const LEASE_MARGIN_MS: u64 = 60_000;
@@ -151,7 +151,7 @@ impl Dispatcher {
                 let status = failed.as_ref().map_or(204, |(failure, _)| {
                     failure.status.unwrap_or_else(|| failure.code.status().as_u16())
                 });
-                self.log.record(record(&request, outcome, status, started_ms));
+                keep(&*self.log, &request, outcome, status, started_ms);
                 (failed, Some(request.execution_id))
             }
             Err(failure) => (Some((failure, false)), None),

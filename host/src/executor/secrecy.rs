@@ -1,21 +1,37 @@
 //! Keeps the secrets that a call has read out of everything that it leaves behind.
 
-use crate::call::{Answer, Failure, LogLine};
+use crate::call::{Answer, Callee, Failure, LogLine, Payload};
 use crate::event::EventOp;
 use crate::ports::{KvValue, Transaction};
 use crate::problem::Code;
 use crate::redact::{Redactor, Search};
 
-/// Take secrets out of the log and of the message of an error. A success that would show one to whoever called, or write
-/// one down, is none: so no table and no answer holds a secret by mistake.
+/// Take secrets out of the log, and out of what is kept of the calls that this one has made.
+pub(super) fn redact<'a>(
+    redactor: &Redactor,
+    log: &mut [LogLine],
+    callees: impl Iterator<Item = &'a mut Callee>,
+) {
+    log.iter_mut().for_each(|line| redactor.redact(&mut line.message));
+    for Callee { request, outcome, .. } in callees {
+        outcome.log.iter_mut().for_each(|line| redactor.redact(&mut line.message));
+        if let Err(failure) = &mut outcome.result {
+            redactor.redact(&mut failure.message);
+        }
+        if let Payload::Http(call) = &mut request.payload {
+            redactor.redact(&mut call.path);
+        }
+    }
+}
+
+/// Take secrets out of the message of an error. A success that would show one to whoever called, or write one down, is
+/// none: so no table and no answer holds a secret by mistake.
 pub(super) async fn keep(
     redactor: Option<Redactor>,
     result: Result<Answer, Failure>,
     transaction: Option<&Transaction>,
-    log: &mut [LogLine],
 ) -> Result<Answer, Failure> {
     let Some(redactor) = redactor else { return result };
-    log.iter_mut().for_each(|line| redactor.redact(&mut line.message));
     match result {
         Err(mut failure) => {
             redactor.redact(&mut failure.message);

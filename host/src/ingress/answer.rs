@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::call::{Cost, ExecRequest, Outcome, Payload};
+use crate::call::{Cost, ExecRequest, Outcome};
 use crate::problem::Problem;
 
 const EXECUTION_ID: HeaderName = HeaderName::from_static("picloud-execution-id");
@@ -27,9 +27,9 @@ pub fn respond(request: &ExecRequest, outcome: &Outcome) -> Response {
         }
         Err(failure) => {
             let problem = Problem::of_failure(failure, request.execution_id);
-            match &request.payload {
-                Payload::Http(call) => problem.instance(full_path(request, &call.path)),
-                Payload::Event(_) => problem,
+            match request.payload.request() {
+                Some(call) => problem.instance(full_path(request, &call.path)),
+                None => problem,
             }
             .into_response()
         }
@@ -40,11 +40,11 @@ pub fn respond(request: &ExecRequest, outcome: &Outcome) -> Response {
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(EXECUTION_ID, id);
     }
-    headers.insert(FUEL_USED, HeaderValue::from(outcome.cost.fuel));
+    headers.insert(FUEL_USED, HeaderValue::from(outcome.fuel()));
     if let Ok(timing) = HeaderValue::try_from(server_timing(&outcome.cost)) {
         headers.insert(SERVER_TIMING, timing);
     }
-    if let Payload::Http(call) = &request.payload
+    if let Some(call) = request.payload.request()
         && let Ok(id) = HeaderValue::from_str(&call.request_id)
     {
         headers.insert(REQUEST_ID, id);

@@ -37,7 +37,7 @@ use crate::ingress::lingering::Lingering;
 use crate::ingress::to_the_end::ToTheEnd;
 use crate::ports::{Clock, ExecutionLog};
 use crate::problem::{Code, Problem};
-use crate::record::record;
+use crate::record::keep;
 
 /// Everything a request for a script needs.
 pub struct Ingress {
@@ -106,7 +106,7 @@ impl Ingress {
             }
             let response = respond(&request, &outcome);
             trace(&request, &outcome, response.status().as_u16());
-            self.log.record(record(&request, outcome, response.status().as_u16(), started_ms));
+            keep(&*self.log, &request, outcome, response.status().as_u16(), started_ms);
             Ok(response)
         });
         response.await.unwrap_or_else(|| Err(Problem::new(Code::Internal)))
@@ -123,7 +123,7 @@ fn trace(request: &ExecRequest, outcome: &Outcome, status: u16) {
         app = &*request.script.app,
         script = &*request.script.script,
         status,
-        fuel = outcome.cost.fuel,
+        fuel = outcome.fuel(),
         "a call ended"
     );
 }

@@ -9,15 +9,12 @@ use http::request::Parts;
 use uuid::Uuid;
 
 use crate::active::ActiveSet;
-use crate::call::{ExecRequest, HttpCall, Payload, ScriptRef};
+use crate::call::{BUILT_IN_ROUTE, ExecRequest, HttpCall, Payload, ScriptRef};
 use crate::limits::Limits;
 use crate::problem::{Code, Problem};
 
 /// A request id of a caller is taken over up to this length, in bytes.
 const MAX_REQUEST_ID: usize = 128;
-
-/// The route that every script has.
-pub const BUILT_IN_ROUTE: &str = "/{app}/{script}";
 
 /// What a path leads to.
 pub(super) struct Target {

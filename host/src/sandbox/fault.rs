@@ -21,6 +21,11 @@ pub(crate) struct DeadlineReached;
 #[error(transparent)]
 pub(crate) struct StorageFailed(#[from] crate::ports::StoreError);
 
+/// Ends a call from a host function, when a script that it has called failed in a way that it could do nothing about.
+#[derive(Debug, thiserror::Error)]
+#[error("a script that was called failed: {}", .0.message)]
+pub(crate) struct TreeFailed(pub(crate) Failure);
+
 /// A failure that the guest reports.
 pub(crate) fn of_guest(failure: outcome::Failure) -> Failure {
     let code = match failure.kind {
@@ -55,6 +60,9 @@ pub(crate) fn of_trap(error: &wasmtime::Error, state: &CallState) -> Failure {
     if error.is::<StorageFailed>() {
         let message = "the call could not reach its storage; nothing was changed";
         return Failure::new(Code::StorageUnavailable, message);
+    }
+    if let Some(TreeFailed(failure)) = error.downcast_ref() {
+        return failure.clone();
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {

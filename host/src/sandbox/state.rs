@@ -12,10 +12,11 @@ use crate::services::Services;
 use crate::services::config::ConfigSession;
 use crate::services::fs::FsSession;
 use crate::services::http::HttpSession;
-use crate::services::kv::KvSession;
+use crate::services::kv::{self, KvSession};
 use crate::services::log::LogBuffer;
+use crate::services::scripts::ScriptsSession;
 use crate::services::secrets::SecretsSession;
-use crate::services::triggers::TriggersSession;
+use crate::services::triggers::{self, TriggersSession};
 
 /// The data of a store. Made for one load or one call and dropped after it.
 pub(crate) struct CallState {
@@ -31,6 +32,7 @@ pub(crate) struct CallState {
     pub(crate) triggers: TriggersSession,
     pub(crate) fs: FsSession,
     pub(crate) http: HttpSession,
+    pub(crate) scripts: ScriptsSession,
     pub(crate) secrets: SecretsSession,
     pub(crate) config: ConfigSession,
     /// Whether the call has used anything that may be another the next time: keys, the time, random numbers, ids,
@@ -80,6 +82,7 @@ impl CallState {
             triggers: TriggersSession::new(services, request.as_deref(), limits),
             fs: FsSession::new(services.grants.clone(), app_name, limits),
             http: HttpSession::new(services, request.as_deref(), limits),
+            scripts: ScriptsSession::new(services.active.clone(), limits),
             secrets: SecretsSession::new(services, request.as_deref()),
             config: ConfigSession::new(services, request.as_deref()),
             outside: false,
@@ -89,6 +92,33 @@ impl CallState {
             request,
         }
     }
+
+    /// Change places with another call of the same tree in what they share: the transaction, what is counted with it, and
+    /// the moment of which they see the configuration.
+    pub(crate) fn exchange_effects(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.kv, &mut other.kv);
+        self.triggers.exchange(&mut other.triggers);
+        std::mem::swap(&mut self.fs, &mut other.fs);
+        std::mem::swap(&mut self.http, &mut other.http);
+        std::mem::swap(&mut self.config, &mut other.config);
+    }
+
+    /// What the transaction is to change up to now.
+    pub(crate) fn savepoint(&self) -> Savepoint {
+        Savepoint { kv: self.kv.savepoint(), triggers: self.triggers.savepoint() }
+    }
+
+    /// Forget what the transaction was to change since then. What was read stays read, and what was counted counted.
+    pub(crate) fn undo_to(&mut self, savepoint: Savepoint) {
+        self.kv.undo_to(savepoint.kv);
+        self.triggers.undo_to(savepoint.triggers);
+    }
+}
+
+/// The changes of a transaction at one moment.
+pub(crate) struct Savepoint {
+    kv: kv::Savepoint,
+    triggers: triggers::Savepoint,
 }
 
 /// Bounds a sandbox's memory, and remembers how it went: a refused growth makes the guest abort, which by itself looks

@@ -2,7 +2,7 @@
 
 mod session;
 
-pub(crate) use session::KvSession;
+pub(crate) use session::{KvSession, Savepoint};
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ pub(crate) mod log;
 mod mqtt;
 mod random;
 mod request;
+pub(crate) mod scripts;
 pub(crate) mod secrets;
 mod time;
 pub(crate) mod triggers;

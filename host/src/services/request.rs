@@ -2,15 +2,12 @@
 
 use picloud_sdk_wit::picloud::sdk::request::{Host, RequestLine};
 
-use crate::call::{HttpCall, Payload};
+use crate::call::HttpCall;
 use crate::sandbox::CallState;
 
 impl CallState {
     fn http(&self) -> Option<&HttpCall> {
-        match self.request.as_ref().map(|request| &request.payload) {
-            Some(Payload::Http(call)) => Some(call),
-            _ => None,
-        }
+        self.request.as_ref()?.payload.request()
     }
 }
 

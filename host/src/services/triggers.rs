@@ -2,7 +2,7 @@
 
 mod session;
 
-pub(crate) use session::TriggersSession;
+pub(crate) use session::{Savepoint, TriggersSession};
 
 use picloud_sdk_wit::picloud::sdk::triggers::{Error, Host, Options, Waiting};
 use uuid::Uuid;

@@ -40,7 +40,8 @@ pub(crate) struct Execution {
     script: String,
     /// The number of the script's version, from 1.
     version: u32,
-    /// What made it run: `http`, or the kind of the event: `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`.
+    /// What made it run: `http`, `call` (another script), or the kind of the event: `kv`, `schedule`, `topic`, `queue`,
+    /// `timer`, `webhook`.
     trigger: String,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
@@ -165,8 +166,8 @@ pub(crate) struct ListParameters {
     code: Option<String>,
     /// Only those of this version of the script.
     version: Option<u32>,
-    /// Only those that this made run: `http`, `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook` or `event`, which
-    /// stands for all but the first.
+    /// Only those that this made run: `http`, `call`, `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook` or `event`,
+    /// which stands for all but the first two.
     trigger: Option<String>,
     /// Only this execution and those that its triggers led to.
     root: Option<Uuid>,
@@ -242,8 +243,8 @@ fn code(text: &str) -> Result<Code, Problem> {
 }
 
 fn trigger(text: &str) -> Result<String, Problem> {
-    let kinds = EventKind::ALL.iter().map(|kind| (kind.as_str(), kind.as_str()));
-    among("trigger", text, &kinds.chain([("http", "http")]).collect::<Vec<_>>()).map(str::to_owned)
+    let kinds = EventKind::ALL.iter().map(|kind| kind.as_str()).chain(["http", "call"]);
+    among("trigger", text, &kinds.map(|kind| (kind, kind)).collect::<Vec<_>>()).map(str::to_owned)
 }
 
 /// An id without hyphens, as the list gives it.

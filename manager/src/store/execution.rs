@@ -178,7 +178,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, app: AppId, filter: &Filter) {
     }
     match filter.trigger.as_deref() {
         // The word for every kind of event.
-        Some("event") => drop(query.push(" and trigger_kind <> 'http'")),
+        Some("event") => drop(query.push(" and trigger_kind not in ('http', 'call')")),
         Some(trigger) => drop(query.push(" and trigger_kind = ").push_bind(trigger.to_owned())),
         None => {}
     }

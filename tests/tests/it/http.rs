@@ -2,7 +2,7 @@
 
 mod limits;
 mod refused;
-mod remote;
+pub(crate) mod remote;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,6 +16,7 @@ mod kv;
 mod mqtt;
 mod process;
 mod rest;
+mod scripts;
 mod secrets;
 mod tidy;
 mod triggers;

@@ -21,6 +21,9 @@ const PAGE_BYTES: usize = 1 << 20;
 /// Entries of a listing as the script gets them, and where the next page starts.
 type Listing = (Vec<(Arc<str>, KvValue)>, Option<Arc<str>>);
 
+/// The writes at one moment. Keys and values are shared, so it is small.
+pub(crate) struct Savepoint(BTreeMap<Arc<str>, Option<KvWrite>>);
+
 /// Reads through to the store, remembers what it has seen, keeps writes to itself.
 pub(crate) struct KvSession {
     kv: Arc<dyn Kv>,
@@ -76,6 +79,16 @@ impl KvSession {
             events: Vec::new(),
             cause,
         })
+    }
+
+    /// What is to be written up to now.
+    pub(crate) fn savepoint(&self) -> Savepoint {
+        Savepoint(self.writes.clone())
+    }
+
+    /// Forget what was to be written since then. What was read stays read, and what was counted counted.
+    pub(crate) fn undo_to(&mut self, savepoint: Savepoint) {
+        self.writes = savepoint.0;
     }
 
     /// Check a key.

@@ -1,7 +1,7 @@
 //! The secrets of one call: what the app had when the call first asked, and which of them it has read.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use picloud_sdk_wit::picloud::sdk::secrets::Error;
 
@@ -14,11 +14,18 @@ use crate::services::Services;
 /// How many secrets one call may read: everything that it leaves behind is searched for each of them.
 const MAX_READ: usize = 32;
 
-/// Looks secrets up, and remembers.
+/// Looks secrets up, and remembers. Its clones are one session, for a script and those that it calls: whatever becomes of
+/// them, what they have read stays known.
+#[derive(Clone)]
 pub(crate) struct SecretsSession {
     active: Arc<Active>,
     /// None while a script is loaded.
     app: Option<AppId>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
     /// Those of the app when the call first needed them: what it sees does not change under way.
     secrets: Option<Arc<AppSecrets>>,
     read: BTreeMap<String, SecretText>,
@@ -28,7 +35,7 @@ impl SecretsSession {
     /// The session of a call; without one, of a load.
     pub(crate) fn new(services: &Services, request: Option<&ExecRequest>) -> Self {
         let app = request.map(|request| request.script.app_id);
-        Self { active: services.active.clone(), app, secrets: None, read: BTreeMap::new() }
+        Self { active: services.active.clone(), app, seen: Arc::default() }
     }
 
     /// Read a secret.
@@ -36,10 +43,11 @@ impl SecretsSession {
         let secrets = self.secrets()?;
         let found = secrets.0.get(name).ok_or(Error::NotFound)?;
         let secret = found.as_ref().ok_or(Error::Unreadable)?;
-        if !self.read.contains_key(name) && self.read.len() >= MAX_READ {
+        let read = &mut self.seen().read;
+        if !read.contains_key(name) && read.len() >= MAX_READ {
             return Err(Error::TooMany(MAX_READ as u32));
         }
-        self.read.insert(name.to_owned(), secret.clone());
+        read.insert(name.to_owned(), secret.clone());
         Ok(secret.expose().to_owned())
     }
 
@@ -51,13 +59,18 @@ impl SecretsSession {
     /// What finds the secrets that were read; none if there are none. A call that has read none can know none, unless
     /// somebody else has told it.
     pub(crate) fn redactor(&self) -> Option<Redactor> {
-        (!self.read.is_empty()).then(|| Redactor::new(self.read.values()))
+        let seen = self.seen();
+        (!seen.read.is_empty()).then(|| Redactor::new(seen.read.values()))
     }
 
     /// An app that is not in the active set has no secrets.
-    fn secrets(&mut self) -> Result<Arc<AppSecrets>, Error> {
+    fn secrets(&self) -> Result<Arc<AppSecrets>, Error> {
         let app = self.app.ok_or(Error::NoCall)?;
         let find = || self.active.current().app(app).map(|app| app.secrets.clone()).unwrap_or_default();
-        Ok(self.secrets.get_or_insert_with(find).clone())
+        Ok(self.seen().secrets.get_or_insert_with(find).clone())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

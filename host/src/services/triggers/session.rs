@@ -31,6 +31,9 @@ pub(crate) struct TriggersSession {
     bytes: u64,
 }
 
+/// The changes of events at one moment.
+pub(crate) struct Savepoint(Vec<EventOp>);
+
 /// Who makes the events.
 struct Caller {
     id: AppId,
@@ -54,6 +57,22 @@ impl TriggersSession {
     /// What to commit.
     pub(crate) fn into_ops(self) -> Vec<EventOp> {
         self.ops
+    }
+
+    /// Change places with the session of another call of the same tree. Who makes the events stays.
+    pub(crate) fn exchange(&mut self, other: &mut Self) {
+        std::mem::swap(self, other);
+        std::mem::swap(&mut self.caller, &mut other.caller);
+    }
+
+    /// What is to change up to now.
+    pub(crate) fn savepoint(&self) -> Savepoint {
+        Savepoint(self.ops.clone())
+    }
+
+    /// Forget what was to change since then. What was counted stays counted.
+    pub(crate) fn undo_to(&mut self, savepoint: Savepoint) {
+        self.ops = savepoint.0;
     }
 
     /// Whether the call has used this service at all.

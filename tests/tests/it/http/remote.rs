@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Runs as long as the test's runtime.
-pub(super) struct Remote {
+pub(crate) struct Remote {
     address: SocketAddr,
     hits: Arc<AtomicUsize>,
 }
 
 impl Remote {
-    pub(super) async fn start(router: Router) -> Self {
+    pub(crate) async fn start(router: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let remote = Self { address: listener.local_addr().unwrap(), hits: Arc::default() };
         let hits = remote.hits.clone();
@@ -32,27 +32,27 @@ impl Remote {
         remote
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// Requests so far.
-    pub(super) fn hits(&self) -> usize {
+    pub(crate) fn hits(&self) -> usize {
         self.hits.load(Ordering::SeqCst)
     }
 
     /// A rule that allows everything here.
-    pub(super) fn rule(&self) -> Value {
+    pub(crate) fn rule(&self) -> Value {
         json!({ "hosts": ["127.0.0.1"], "schemes": ["http"], "ports": [self.port()], "private": true })
     }
 }
 
 /// Replace the policy of the app `default`.
-pub(super) async fn allow(app: &TestApp, rules: Value) -> Reply {
+pub(crate) async fn allow(app: &TestApp, rules: Value) -> Reply {
     let request = app.request("PUT", "/api/v1/apps/default/http-policy").json(&json!({ "rules": rules }));
     let reply = Reply::of(request).await;
     assert!(reply.is_success(), "{reply}");
@@ -60,5 +60,5 @@ pub(super) async fn allow(app: &TestApp, rules: Value) -> Reply {
 }
 
 /// A script that requests the URL in its body, and answers what came or what it caught.
-pub(super) const FETCH: &str =
+pub(crate) const FETCH: &str =
     "try { return http::get(req.body).body; } catch (e) { return `caught: ${e}`; }";
