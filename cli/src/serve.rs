@@ -110,6 +110,7 @@ impl Server {
                 outbound: Arc::default(),
                 mqtt: config.mqtt.is_some(),
                 clock: clock.clone(),
+                test: None,
             },
         })
         .await?;

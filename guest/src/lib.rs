@@ -43,6 +43,12 @@ impl picloud_sdk_wit::Guest for Guest {
     fn on_event() -> Result<(), outcome::Failure> {
         with_script(Script::on_event)
     }
+
+    fn run_test(function: String) -> Result<(), outcome::Failure> {
+        SCRIPT.with_borrow_mut(|script| {
+            script.as_mut().expect("the host calls only what has been loaded").run_test(&function)
+        })
+    }
 }
 
 fn with_script<T>(call: impl FnOnce(&Script) -> T) -> T {

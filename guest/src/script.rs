@@ -1,17 +1,21 @@
 //! A loaded script: its engine, its syntax tree, and how it is called.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use picloud_sdk_wit::picloud::sdk::outcome::{Failure, FailureKind, Loaded, Response};
 use rhai::{AST, CallFnOptions, Dynamic, Engine, Module, Scope};
 
-use crate::sdk::{event, request::Request};
+use crate::sdk::{event, request::Request, test};
 use crate::{answer, engine, failure};
 
 /// The function that answers HTTP requests.
 const HANDLE: &str = "handle";
 /// The function that handles events.
 const ON_EVENT: &str = "on_event";
+
+/// What the names of functions start with that test the script.
+const TEST: &str = "test_";
 
 /// An engine with one script in it.
 pub(crate) struct Script {
@@ -51,7 +55,7 @@ impl Script {
             Form::Functions { handle, on_event } => (handle.is_some(), on_event.is_some()),
             Form::Whole => (true, true),
         };
-        Loaded { handles_requests, handles_events }
+        Loaded { handles_requests, handles_events, tests: tests(&self.ast) }
     }
 
     /// Answer the current request.
@@ -70,6 +74,16 @@ impl Script {
             Form::Whole => None,
         };
         self.call(ON_EVENT, handler, "event", event::value).map(drop)
+    }
+
+    /// Run one of the tests. What it returns is not looked at.
+    pub(crate) fn run_test(&mut self, function: &str) -> Result<(), Failure> {
+        if self.ast.iter_functions().any(|found| found.name == function && !found.params.is_empty()) {
+            let message = format!("the test `{function}` must have no parameters");
+            return Err(failure::new(FailureKind::Handler, message));
+        }
+        test::register(&mut self.engine);
+        self.call(function, Some(0), "", || Dynamic::UNIT).map(drop)
     }
 
     /// Call the function with as many parameters as it has, or run the whole script with `name` in scope.
@@ -94,6 +108,13 @@ impl Script {
         };
         result.map_err(|error| failure::of_eval(*error))
     }
+}
+
+/// The functions of a script that test it.
+fn tests(ast: &AST) -> Vec<String> {
+    let names = ast.iter_functions().map(|function| function.name).filter(|name| name.starts_with(TEST));
+    // A name may be there more than once, with other parameters.
+    names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn form(ast: &AST) -> Result<Form, Failure> {

@@ -110,6 +110,8 @@ pub enum Payload {
     Call(HttpCall),
     /// Handle an event.
     Event(EventCall),
+    /// Run the function of this name, which tests the script.
+    Test(String),
 }
 
 impl Payload {
@@ -120,15 +122,16 @@ impl Payload {
             Self::Http(_) => "http",
             Self::Call(_) => "call",
             Self::Event(event) => event.trigger.as_str(),
+            Self::Test(_) => "test",
         }
     }
 
-    /// The request to answer; none for an event.
+    /// The request to answer; none for an event or a test.
     #[must_use]
     pub fn request(&self) -> Option<&HttpCall> {
         match self {
             Self::Http(call) | Self::Call(call) => Some(call),
-            Self::Event(_) => None,
+            Self::Event(_) | Self::Test(_) => None,
         }
     }
 }

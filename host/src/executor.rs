@@ -49,14 +49,15 @@ pub struct ExecutorConfig {
 }
 
 /// Runs calls. Cheap to share.
+#[derive(Clone)]
 pub struct Executor {
-    sandbox: Sandbox,
-    images: ImageCache,
+    sandbox: Arc<Sandbox>,
+    images: Arc<ImageCache>,
     scripts: Arc<dyn Scripts>,
     services: Services,
     /// One permit for each sandbox that is kept for uploads. A call loads its cold script in its own, and does not wait
     /// for uploads.
-    loads: Semaphore,
+    loads: Arc<Semaphore>,
     /// The sandboxes that are kept for scripts which scripts call.
     nested: NestedSlots,
 }
@@ -70,13 +71,28 @@ impl Executor {
     pub fn new(config: ExecutorConfig) -> Result<Self> {
         let guest = GuestEngine::new(&config.budget, &config.aot)?;
         Ok(Self {
-            sandbox: Sandbox::new(guest, usize::try_from(config.budget.cpus)?)?,
-            images: ImageCache::new(config.image_cache_bytes),
+            sandbox: Arc::new(Sandbox::new(guest, usize::try_from(config.budget.cpus)?)?),
+            images: Arc::new(ImageCache::new(config.image_cache_bytes)),
             scripts: config.scripts,
             services: config.services,
-            loads: Semaphore::new(config.budget.load_slots()),
+            loads: Arc::new(Semaphore::new(config.budget.load_slots())),
             nested: NestedSlots::new(config.budget.nested_slots()),
         })
+    }
+
+    /// One that shares everything with this one but what calls work with.
+    #[must_use]
+    pub fn with_services(&self, services: Services) -> Self {
+        Self { services, ..self.clone() }
+    }
+
+    /// Load a source, and tell which of its functions test it.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Loader::load`].
+    pub async fn tests(&self, source: &str, limits: &Limits) -> Result<Vec<String>, Failure> {
+        Ok(self.loaded(source, limits).await?.tests.clone())
     }
 
     /// Run a call to its end: image, sandbox, commit, and again if what it read has changed meanwhile.
@@ -202,6 +218,14 @@ impl Executor {
         self.sandbox.load(source, self.state(None, *limits, deadline)).await
     }
 
+    async fn loaded(&self, source: &str, limits: &Limits) -> Result<Arc<Image>, Failure> {
+        let build = || async {
+            let _permit = self.loads.acquire().await;
+            self.build(source, limits, Instant::now() + limits.deadline()).await
+        };
+        self.images.get_or_build(SourceHash::of(source), build).await.map_err(at_upload)
+    }
+
     /// What the images in memory take.
     #[must_use]
     pub fn images(&self) -> ImageStats {
@@ -216,12 +240,7 @@ impl Executor {
 #[async_trait]
 impl Loader for Executor {
     async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
-        let build = || async {
-            let _permit = self.loads.acquire().await;
-            self.build(source, limits, Instant::now() + limits.deadline()).await
-        };
-        let image = self.images.get_or_build(SourceHash::of(source), build).await;
-        Ok(image.map_err(at_upload)?.report)
+        Ok(self.loaded(source, limits).await?.report)
     }
 }
 
@@ -260,6 +279,7 @@ fn too_deep(request: &ExecRequest) -> Failure {
     let kind = match request.payload {
         Payload::Http(_) | Payload::Call(_) => "calls",
         Payload::Event(_) => "triggers",
+        Payload::Test(_) => "tests",
     };
     Failure::new(
         Code::DepthExceeded,

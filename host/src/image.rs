@@ -18,6 +18,8 @@ pub(crate) struct Image {
     pub(crate) pre: ScriptPre<CallState>,
     /// What the script can do, and what loading it cost.
     pub(crate) report: LoadReport,
+    /// Its functions that test it.
+    pub(crate) tests: Vec<String>,
 }
 
 impl Image {

@@ -6,7 +6,7 @@
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `nested`, `outbound`, `services`, `executor`); how requests get
 //! there (`gate`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`); what is kept of calls
-//! (`record`).
+//! (`record`); what tests of scripts have in place of the world (`testing`).
 
 pub mod active;
 pub mod aot;
@@ -39,6 +39,7 @@ mod sandbox;
 pub mod secret;
 pub mod sequencer;
 mod services;
+pub mod testing;
 mod ticker;
 pub mod trigger;
 mod turns;

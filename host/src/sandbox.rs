@@ -95,19 +95,18 @@ impl Sandbox {
             tracing::error!(error = %format!("{error:#}"), "cannot make an image of a loaded script");
             platform("the script's image cannot be made")
         })?;
-        Ok(Image { pre, report })
+        Ok(Image { pre, report, tests: loaded.tests })
     }
 
-    /// Run one call in a fresh sandbox. An event's handler gives no answer.
+    /// Run one call in a fresh sandbox. An event's handler and a test give no answer.
     pub(crate) async fn call(&self, image: &Image, state: CallState) -> Run<Option<outcome::Response>> {
-        let for_event =
-            state.request.as_ref().is_some_and(|request| matches!(request.payload, Payload::Event(_)));
+        let request = state.request.clone();
         self.run(&image.pre, state, async |script, store| {
-            if for_event {
-                Ok(script.call_on_event(store).await?.map(|()| None))
-            } else {
-                Ok(script.call_handle(store).await?.map(Some))
-            }
+            Ok(match request.as_ref().map(|request| &request.payload) {
+                Some(Payload::Event(_)) => script.call_on_event(store).await?.map(|()| None),
+                Some(Payload::Test(function)) => script.call_run_test(store, function).await?.map(|()| None),
+                _ => script.call_handle(store).await?.map(Some),
+            })
         })
         .await
     }

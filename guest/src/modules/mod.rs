@@ -8,7 +8,7 @@ mod hex;
 pub mod json;
 mod random;
 mod regex;
-mod time;
+pub(crate) mod time;
 pub(crate) mod url;
 mod uuid;
 

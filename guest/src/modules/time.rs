@@ -24,7 +24,7 @@ fn times(n: INT, unit_ms: INT) -> Result<INT, String> {
     n.checked_mul(unit_ms).ok_or_else(|| format!("{n} is more than can be counted in milliseconds"))
 }
 
-fn parse(text: &str) -> Result<INT, String> {
+pub(crate) fn parse(text: &str) -> Result<INT, String> {
     OffsetDateTime::parse(text, &Rfc3339)
         .map(to_ms)
         .map_err(|_| format!("{} is not a time as in RFC 3339, such as 2026-01-31T12:00:00Z", excerpt(text)))

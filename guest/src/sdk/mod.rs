@@ -11,13 +11,14 @@ mod mqtt;
 pub(crate) mod request;
 mod scripts;
 mod secrets;
+pub(crate) mod test;
 mod triggers;
 
 use rhai::{Engine, EvalAltResult, Position};
 
 use crate::modules;
 
-/// Register every service.
+/// Register every service but `test`, which is for tests only.
 pub(crate) fn register(engine: &mut Engine) {
     config::register(engine);
     context::register(engine);
@@ -48,6 +49,14 @@ fn cut_name(name: &str) -> &str {
 /// Add a function to a module. Its errors get the position of the call, which the interpreter leaves out for functions of
 /// modules.
 macro_rules! add {
+    ($module:expr, $name:literal, || $body:expr) => {
+        $module.set_native_fn($name, |context: rhai::NativeCallContext<'_>| {
+            $body.map_err(|mut error: Box<rhai::EvalAltResult>| {
+                error.set_position(context.call_position());
+                error
+            })
+        });
+    };
     ($module:expr, $name:literal, |$($arg:ident: $ty:ty),*| $body:expr) => {
         $module.set_native_fn($name, |context: rhai::NativeCallContext<'_>, $($arg: $ty),*| {
             $body.map_err(|mut error: Box<rhai::EvalAltResult>| {

@@ -24,6 +24,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// One that does not come from the host. Headers have names in lower case.
+    pub(crate) fn made(line: request::RequestLine, headers: Vec<(String, String)>, body: Vec<u8>) -> Self {
+        let made = Self { line: line.into(), body: body.into(), ..Self::default() };
+        let _ = made.headers.set(joined(headers));
+        let _ = made.params.set(Map::new().into());
+        made
+    }
+
     fn line(&self) -> &request::RequestLine {
         self.line.get_or_init(request::line)
     }
@@ -64,21 +72,22 @@ impl Request {
     /// By lower-case name. Values of a repeated header are joined with `, ` as RFC 9110 section 5.3 allows, and those of
     /// `cookie`, which HTTP/2 may split, with `; ` as RFC 9113 section 8.2.3 asks for.
     fn headers(&self) -> Dynamic {
-        let fetch = || {
-            let mut map = std::collections::BTreeMap::<String, String>::new();
-            for (name, value) in request::headers() {
-                let separator = if name == "cookie" { "; " } else { ", " };
-                map.entry(name)
-                    .and_modify(|all| {
-                        all.push_str(separator);
-                        all.push_str(&value);
-                    })
-                    .or_insert(value);
-            }
-            map.into_iter().map(|(name, value)| (name.into(), value.into())).collect::<Map>().into()
-        };
-        self.headers.get_or_init(fetch).clone()
+        self.headers.get_or_init(|| joined(request::headers())).clone()
     }
+}
+
+fn joined(headers: Vec<(String, String)>) -> Dynamic {
+    let mut map = std::collections::BTreeMap::<String, String>::new();
+    for (name, value) in headers {
+        let separator = if name == "cookie" { "; " } else { ", " };
+        map.entry(name)
+            .and_modify(|all| {
+                all.push_str(separator);
+                all.push_str(&value);
+            })
+            .or_insert(value);
+    }
+    map.into_iter().map(|(name, value)| (name.into(), value.into())).collect::<Map>().into()
 }
 
 /// Register the type and its getters.

@@ -26,5 +26,5 @@ pub fn services(active: Arc<Active>, clock: Arc<dyn Clock>) -> Services {
     };
     let kv = Arc::new(MemoryKv::start(MemoryBackend::default(), 0, options));
     let (outbound, grants) = (Arc::default(), Arc::default());
-    Services { kv: kv.clone(), events: kv, active, outbound, grants, mqtt: false, clock }
+    Services { kv: kv.clone(), events: kv, active, outbound, grants, mqtt: false, clock, test: None }
 }

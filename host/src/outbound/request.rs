@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use picloud_sdk_wit::picloud::sdk::http::{Error, Request};
+use picloud_sdk_wit::picloud::sdk::test::Sent;
 use url::Url;
 
 use super::guard;
@@ -88,6 +89,21 @@ impl Outgoing {
             return Err(Error::AddressBlocked(self.host().to_owned()));
         }
         Ok(Admitted { request: self, private: permission.private })
+    }
+
+    /// What a test sees of it.
+    pub(crate) fn as_sent(&self) -> Sent {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Sent {
+            method: self.method.to_string(),
+            url: self.url.to_string(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+                .collect(),
+            body: self.body.as_deref().unwrap_or_default().to_vec(),
+        }
     }
 
     /// The host, as the URL writes it.

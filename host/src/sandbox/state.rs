@@ -17,6 +17,7 @@ use crate::services::log::LogBuffer;
 use crate::services::scripts::ScriptsSession;
 use crate::services::secrets::SecretsSession;
 use crate::services::triggers::{self, TriggersSession};
+use crate::testing::TestKit;
 
 /// The data of a store. Made for one load or one call and dropped after it.
 pub(crate) struct CallState {
@@ -35,6 +36,8 @@ pub(crate) struct CallState {
     pub(crate) scripts: ScriptsSession,
     pub(crate) secrets: SecretsSession,
     pub(crate) config: ConfigSession,
+    /// What the test that all of it is for has set up.
+    pub(crate) test: Option<Arc<TestKit>>,
     /// Whether the call has used anything that may be another the next time: keys, the time, random numbers, ids,
     /// other servers, secrets and configuration.
     pub(crate) outside: bool,
@@ -85,6 +88,7 @@ impl CallState {
             scripts: ScriptsSession::new(services.active.clone(), limits),
             secrets: SecretsSession::new(services, request.as_deref()),
             config: ConfigSession::new(services, request.as_deref()),
+            test: services.test.clone(),
             outside: false,
             irrevocable: false,
             log: LogBuffer::new(&limits),

@@ -14,6 +14,7 @@ mod random;
 mod request;
 pub(crate) mod scripts;
 pub(crate) mod secrets;
+mod test;
 mod time;
 pub(crate) mod triggers;
 
@@ -29,6 +30,7 @@ use crate::grants::Grants;
 use crate::outbound::Outbound;
 use crate::ports::{Clock, Events, Kv};
 use crate::sandbox::CallState;
+use crate::testing::TestKit;
 
 impl picloud_sdk_wit::picloud::sdk::outcome::Host for CallState {}
 
@@ -49,6 +51,8 @@ pub struct Services {
     pub mqtt: bool,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// What a test of scripts has set up; none in a server.
+    pub test: Option<Arc<TestKit>>,
 }
 
 /// A linker with everything that the guest may import, and nothing else.

@@ -55,14 +55,9 @@ impl HttpSession {
     /// Check a request, count it, and ask the policy.
     pub(super) fn prepare(&mut self, request: Request, deadline: Instant) -> Result<Prepared, Error> {
         let app = self.app.ok_or(Error::NoCall)?;
-        self.count = self.count.saturating_add(1);
-        if self.count > self.limits.outbound_requests {
-            let most = u32::try_from(self.limits.outbound_requests).unwrap_or(u32::MAX);
-            return Err(Error::TooManyRequests(most));
-        }
         let most_ms = self.limits.outbound_timeout_ms;
         let timeout = Duration::from_millis(request.timeout_ms.map_or(most_ms, |ms| ms.min(most_ms)));
-        let request = Outgoing::parse(request, self.limits.outbound_request_bytes)?;
+        let request = self.check(request)?;
         let policy = self.policy(app);
         let request = request.admit(&policy)?;
         self.sent = true;
@@ -71,6 +66,17 @@ impl HttpSession {
             response_bytes: self.limits.outbound_response_bytes,
         };
         Ok(Prepared { outbound: self.outbound.clone(), request, policy, bounds })
+    }
+
+    /// Check a request and count it.
+    pub(super) fn check(&mut self, request: Request) -> Result<Outgoing, Error> {
+        self.app.ok_or(Error::NoCall)?;
+        self.count = self.count.saturating_add(1);
+        if self.count > self.limits.outbound_requests {
+            let most = u32::try_from(self.limits.outbound_requests).unwrap_or(u32::MAX);
+            return Err(Error::TooManyRequests(most));
+        }
+        Outgoing::parse(request, self.limits.outbound_request_bytes)
     }
 
     /// An app that is not in the active set has no policy, and so nothing is allowed.

@@ -75,6 +75,11 @@ impl TriggersSession {
         self.ops = savepoint.0;
     }
 
+    /// What is to change up to now, in this order.
+    pub(in crate::services) fn ops(&self) -> &[EventOp] {
+        &self.ops
+    }
+
     /// Whether the call has used this service at all.
     pub(crate) fn is_used(&self) -> bool {
         self.count > 0
@@ -202,7 +207,7 @@ impl TriggersSession {
             return Err(mqtt::Error::NoBroker);
         }
         let too_large = mqtt::Error::PayloadTooLarge(bound(self.limits.event_bytes));
-        let data = serde_json::to_string(message).map_err(|_| too_large.clone())?;
+        let data = serde_json::to_string(message).map_err(|_| too_large)?;
         if data.len() as u64 > self.limits.event_bytes {
             return Err(too_large);
         }
