@@ -36,6 +36,7 @@ done
 echo
 echo "Try:"
 for file in examples/*.rhai; do
+    case $file in *_test.rhai) continue ;; esac
     printf "    curl -i %-48s # more in %s\n" "$PICLOUD_SERVER/default/$(basename "$file" .rhai)" "$file"
 done
 echo

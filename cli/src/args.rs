@@ -5,6 +5,7 @@ mod event;
 mod run;
 mod serve;
 mod settings;
+mod test;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -20,9 +21,10 @@ pub use event::{
     EventFilter, EventsArgs, EventsCommand, ManyArgs, ManyFilter, SendArgs, TraceArgs, TriggersArgs,
     TriggersCommand,
 };
-pub use run::RunArgs;
+pub use run::{GivenArgs, RunArgs};
 pub use serve::ServeArgs;
 pub use settings::{ConfigArgs, ConfigCommand, SecretsArgs, SecretsCommand};
+pub use test::{TestArgs, TestFormat};
 pub use token::{TokenArgs, TokenCommand, TokenReplace};
 
 const EXAMPLES: &str = "\
@@ -99,6 +101,10 @@ pub enum Command {
     /// Call a script once, without a server
     #[command(after_help = run::EXAMPLES)]
     Run(RunArgs),
+
+    /// Run the tests of scripts, without a server
+    #[command(after_help = test::EXAMPLES)]
+    Test(TestArgs),
 
     /// Replace a lost admin token, in the data directory of a server that does not run
     Token(TokenArgs),

@@ -2,7 +2,7 @@
 //!
 //! In reading order: what can be typed (`args`), how a command ends (`exit`), what it prints (`output`); the
 //! server's configuration (`config`), its data directory (`data_dir`) and the server (`serve`), a new token for one that
-//! does not run (`token`), a script without a server (`run`); the connection to a server (`client`) and the commands that
+//! does not run (`token`), a script without a server (`run`), and its tests (`test`); the connection to a server (`client`) and the commands that
 //! use it (`commands`).
 
 use std::ffi::OsString;
@@ -21,6 +21,7 @@ pub mod output;
 pub mod run;
 mod secret_key;
 pub mod serve;
+pub mod test;
 pub mod token;
 
 use args::{Args, Command};
@@ -75,6 +76,7 @@ pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
     let result = match args.command {
         Command::Serve(serve) => serve_command(*serve, env).await,
         Command::Run(run) => run::run(run, env, terminal).await,
+        Command::Test(test) => test::run(test, env, terminal).await,
         Command::Token(token) => token::run(token.command, env, terminal).await,
         Command::Client(command) => commands::execute(command, &args.global, env, terminal).await,
     };
@@ -93,7 +95,7 @@ async fn serve_command(args: args::ServeArgs, env: &Env) -> Result<(), CliError>
 /// A server gets a thread for each core, a client command none beside its own.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     match command {
-        Command::Serve(_) | Command::Run(_) => {
+        Command::Serve(_) | Command::Run(_) | Command::Test(_) => {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()
         }
         Command::Token(_) | Command::Client(_) => {

@@ -1,8 +1,8 @@
 //! `picloud run FILE`: calls a script once, without a server, in the real sandbox with keys and values in memory.
 
-mod cache;
+pub(crate) mod cache;
 mod event;
-mod settings;
+pub(crate) mod settings;
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ const IMAGE_CACHE: usize = 1 << 20;
 ///
 /// The arguments are wrong, a file cannot be read, the script does not compile, or the call failed.
 pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<(), CliError> {
-    let settings = settings::read(&args, terminal)?;
+    let settings = settings::read(&args.given, terminal)?;
     let config = config(args.limits, args.fs)?;
     let limits = config.limits;
     let grants = Grants::open(&config.fs).map_err(failed)?;
@@ -84,7 +84,7 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
 }
 
 /// Limits and grants, understood as `picloud serve` understands them, but from the flags alone.
-fn config(limits: Vec<String>, fs: Vec<String>) -> Result<ServeConfig, CliError> {
+pub(crate) fn config(limits: Vec<String>, fs: Vec<String>) -> Result<ServeConfig, CliError> {
     let args = ServeArgs { limits, fs, ..ServeArgs::default() };
     ServeConfig::resolve(&args, &Env::default())
 }

@@ -43,6 +43,11 @@ pub(crate) fn fill_cache(data_dir: &Path) {
     copy_missing(&shared(), &data_dir.join("cache")).expect("the cache of compiled code can be filled");
 }
 
+/// Fill the cache that commands without a server have in this home directory.
+pub(crate) fn fill_user_cache(home: &Path) {
+    copy_missing(&shared(), &home.join(".cache/picloud")).expect("the cache of compiled code can be filled");
+}
+
 /// In the target directory, beside the test binaries.
 fn shared() -> PathBuf {
     let binary = std::env::current_exe().expect("a test knows its binary");

@@ -97,6 +97,8 @@ impl BareExecutor {
                 id: script.app_id,
                 limits: Limits::default(),
                 http: Arc::default(),
+                secrets: Arc::default(),
+                config: Arc::default(),
                 scripts: by_name,
             };
             (script.app.clone(), app)

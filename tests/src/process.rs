@@ -92,6 +92,14 @@ impl Site {
         Self { folder, starts: AtomicU32::new(0) }
     }
 
+    /// One in which commands without a server need not compile the sandbox's code, if it has been compiled before.
+    #[must_use]
+    pub fn with_compiled_code() -> Self {
+        let site = Self::new();
+        aot::fill_user_cache(site.home());
+        site
+    }
+
     /// The data directory.
     #[must_use]
     pub fn data(&self) -> PathBuf {

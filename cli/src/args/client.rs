@@ -103,7 +103,7 @@ pub struct AppOnly {
 /// `picloud deploy`.
 #[derive(Debug, Clone, Args)]
 pub struct DeployArgs {
-    /// Scripts, and folders whose *.rhai files are all meant
+    /// Scripts, and folders whose *.rhai files are all meant but those that end in _test.rhai
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 

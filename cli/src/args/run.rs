@@ -39,6 +39,18 @@ pub struct RunArgs {
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     pub limits: Vec<String>,
 
+    /// What the app has.
+    #[command(flatten)]
+    pub given: GivenArgs,
+
+    /// Let the script use a directory as NAME: read it, and with `:rw` also change what is in it; may be repeated
+    #[arg(long = "fs", value_name = "NAME=PATH[:rw]")]
+    pub fs: Vec<String>,
+}
+
+/// What the app of a script has, when there is no server that knows.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GivenArgs {
     /// Give the script a secret, the content of a file without a line break at its end; may be repeated
     #[arg(long = "secret", value_name = "NAME=FILE")]
     pub secrets: Vec<String>,
@@ -46,8 +58,4 @@ pub struct RunArgs {
     /// Give the script a configuration value; may be repeated
     #[arg(long = "config", value_name = "NAME=JSON")]
     pub config: Vec<String>,
-
-    /// Let the script use a directory as NAME: read it, and with `:rw` also change what is in it; may be repeated
-    #[arg(long = "fs", value_name = "NAME=PATH[:rw]")]
-    pub fs: Vec<String>,
 }

@@ -76,7 +76,10 @@ fn find_scripts(args: &DeployArgs) -> Result<Vec<(String, PathBuf)>, CliError> {
     let mut files = Vec::new();
     for path in &args.files {
         if path.is_dir() {
-            files.append(&mut scripts_in(path)?);
+            let is_for_tests = |path: &PathBuf| {
+                path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_test"))
+            };
+            files.extend(scripts_in(path)?.into_iter().filter(|path| !is_for_tests(path)));
         } else {
             files.push(path.clone());
         }
@@ -113,7 +116,7 @@ fn find_scripts(args: &DeployArgs) -> Result<Vec<(String, PathBuf)>, CliError> {
 }
 
 /// Every `*.rhai` in a folder, by name. Folders in it are not looked into.
-fn scripts_in(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
+pub(crate) fn scripts_in(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     let wrong = |error: std::io::Error| CliError::Failed(format!("{}: {error}", folder.display()));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(wrong)? {
@@ -158,7 +161,7 @@ async fn deploy(
 }
 
 /// Read a source. One that no server would take is refused here, before it is sent.
-fn read_source(file: &Path) -> Result<String, CliError> {
+pub(crate) fn read_source(file: &Path) -> Result<String, CliError> {
     let most = LIMITS.iter().find(|row| row.name == "source_bytes").map_or(4 << 20, |row| row.maximum);
     let source = read_file(file, usize::try_from(most).unwrap_or(usize::MAX)).map_err(CliError::Failed)?;
     String::from_utf8(source).map_err(|error| {

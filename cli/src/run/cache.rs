@@ -1,4 +1,4 @@
-//! Where `picloud run` keeps the sandbox's compiled code: a folder of the user, if nobody else can write to it, since
+//! Where `picloud run` and `picloud test` keep the sandbox's compiled code: a folder of the user, if nobody else can write to it, since
 //! what is in it is run.
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -12,7 +12,7 @@ use crate::env::Env;
 use crate::output::Terminal;
 
 /// The cache in the user's folder. Without one that is the user's alone nothing is kept, and it is said why.
-pub(super) fn open(env: &Env, terminal: &mut Terminal) -> AotCache {
+pub(crate) fn open(env: &Env, terminal: &mut Terminal) -> AotCache {
     let Some(path) = path(env) else { return AotCache::none() };
     match private_folder(&path) {
         Ok(folder) => AotCache::in_dir(folder),

@@ -1,4 +1,4 @@
-//! What `picloud run` gives the script beside its request: secrets (`--secret`) and configuration values (`--config`).
+//! What `picloud run` and `picloud test` give scripts beside requests: secrets (`--secret`) and configuration values (`--config`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use picloud_manager::name::Name;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use crate::args::RunArgs;
+use crate::args::GivenArgs;
 use crate::commands::secrets;
 use crate::exit::CliError;
 use crate::output::Terminal;
 
 /// What the app of the script has.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
-    pub(super) secrets: Arc<AppSecrets>,
-    pub(super) config: Arc<AppConfig>,
+pub(crate) struct Settings {
+    pub(crate) secrets: Arc<AppSecrets>,
+    pub(crate) config: Arc<AppConfig>,
 }
 
 /// Read the arguments and the files that they name.
-pub(super) fn read(args: &RunArgs, terminal: &mut Terminal) -> Result<Settings, CliError> {
+pub(crate) fn read(args: &GivenArgs, terminal: &mut Terminal) -> Result<Settings, CliError> {
     let secrets = args.secrets.iter().map(|argument| {
         let (name, file) = named("--secret", "NAME=FILE", argument)?;
         Ok((name, Some(secret(file, terminal)?)))

@@ -16,7 +16,6 @@ mod unsent;
 
 pub use answer::respond;
 pub use body::{BodyMemory, Held};
-pub use request::BUILT_IN_ROUTE;
 pub use router::{Guard, Router, is_script_path};
 pub use server::{ServerConfig, serve};
 pub use unsent::AnswerMemory;

@@ -30,9 +30,10 @@ impl Example {
         self.source.contains(&format!("fn {function}("))
     }
 
-    /// What a handler as a whole, without functions, does with an event is not what a page is about.
+    /// What a handler as a whole, without functions, does with an event is not what a page is about. A script with tests
+    /// is run by those: process/script_tests.rs.
     fn answers_requests(&self) -> bool {
-        self.handles("handle") || !self.handles("on_event")
+        (self.handles("handle") || !self.handles("on_event")) && !self.source.contains("fn test_")
     }
 
     fn answers_as_it_should(&self, status: u16) -> bool {

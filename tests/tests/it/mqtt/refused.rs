@@ -10,11 +10,8 @@ async fn a_message_that_the_broker_refuses_is_a_dead_letter_with_the_reason() {
     let broker = Broker::new(&format!("allow_anonymous true\nacl_file {}", rules.display())).await;
     let app = connected(&broker).await;
     let mut heard = broker.subscribe("allowed", "%p").await;
-    app.deploy(
-        "say",
-        r#"fn handle(req) { mqtt::publish("forbidden", "x"); mqtt::publish("allowed", "y") }"#,
-    )
-    .await;
+    app.deploy("say", r#"fn handle(req) { mqtt::publish("forbidden", "x"); mqtt::publish("allowed", "y") }"#)
+        .await;
     assert_eq!(app.get("/default/say").await.status, 200);
     assert_eq!(heard.next().await, "y", "others are not held up");
     let dead = wait_for_events(&app, "&state=dead", 1).await;

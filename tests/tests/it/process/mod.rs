@@ -6,3 +6,4 @@ mod idle;
 mod ledger;
 mod lifecycle;
 mod limits;
+mod script_tests;
