@@ -59,7 +59,7 @@ pub struct ServeArgs {
     #[arg(long = "fs", value_name = "NAME=PATH[:rw]")]
     pub fs: Vec<String>,
 
-    /// Connect to an MQTT 5 broker, mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://...; scripts can publish there and be
+    /// Connect to an MQTT 5 broker, `mqtt://[USER:PASSWORD@]HOST[:PORT]` or `mqtts://...`; scripts can publish there and be
     /// called by its messages. Others see the options of a process: a password is better off in the file
     #[arg(long, value_name = "URL")]
     pub mqtt: Option<String>,
