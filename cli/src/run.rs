@@ -69,6 +69,7 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
         parent_execution_id: None,
         trigger_depth: 0,
         completes: None,
+        keeps: None,
         principal: None,
         limits,
         traceparent: None,

@@ -16,11 +16,12 @@ use picloud_host::active::Active;
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
 use picloud_host::delivery::Delivery;
-use picloud_host::dispatcher::{Dispatcher, Lanes};
+use picloud_host::dispatcher::{Dispatcher, Lanes, RunningCalls};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
+use picloud_host::follow::Followers;
 use picloud_host::gate::Gate;
 use picloud_host::grants::Grants;
-use picloud_host::ingress::{self, Guard, Ingress};
+use picloud_host::ingress::{self, Guard, Ingress, KeptCalls};
 use picloud_host::mqtt::Mqtt;
 use picloud_host::ports::{Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
@@ -120,6 +121,12 @@ impl Server {
             gate: Arc::new(Gate::new(settings::gate(config, &budget))),
             bodies: settings::bodies(config, &budget),
             answers: settings::answers(config, &budget),
+            kept: KeptCalls::new(
+                storage.kv.clone(),
+                Arc::new(storage.store.clone()),
+                clock.clone(),
+                api::execution_location,
+            ),
             log: storage.telemetry.clone(),
             clock,
         });
@@ -127,8 +134,10 @@ impl Server {
             Arc::new(Scheduler::new(storage.store.clone(), storage.kv.clone(), ingress.clock.clone()));
         let mqtt = mqtt::mqtt(config, &storage, ingress.active.clone(), ingress.clock.clone())?;
         let gauges = gauges(ingress.clone(), mqtt.clone());
-        let control = control_plane(config, &storage, &ingress, schedules.clone(), grants, gauges).await?;
-        let dispatcher = dispatcher(config, &storage, &ingress, mqtt.clone());
+        let running = Arc::new(RunningCalls::default());
+        let shared = (schedules.clone(), grants, running.clone());
+        let control = control_plane(config, &storage, &ingress, shared, gauges).await?;
+        let dispatcher = dispatcher(config, &storage, &ingress, mqtt.clone(), running);
         let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
         let router = Arc::new(ingress::Router {
             ingress,
@@ -167,6 +176,8 @@ struct Storage {
     kv: Arc<SqliteKv>,
     /// Where the events of `kv` wait.
     lanes: Arc<Lanes>,
+    /// Those who follow its calls.
+    followers: Arc<Followers>,
     database: Database,
     telemetry: Arc<Telemetry>,
     telemetry_task: JoinHandle<()>,
@@ -192,10 +203,12 @@ impl Storage {
         let store = store.with_vault(Arc::new(vault));
         warn_of_unreadable(store.unreadable_secrets().await?);
         let lanes = Arc::new(Lanes::default());
+        let followers = Arc::new(Followers::new(closing.clone()));
         let options = SequencerOptions {
             clock: clock.clone(),
             active,
             lanes: lanes.clone(),
+            followers: followers.clone(),
             ..SequencerOptions::default()
         };
         let kv = Arc::new(store::kv::open(database.clone(), options).await?);
@@ -204,7 +217,7 @@ impl Storage {
         let settings = settings::telemetry(&config.telemetry);
         let (telemetry, telemetry_task) =
             Telemetry::start(&path, settings, clock, telemetry_stop.clone(), closing).await;
-        Ok(Self { store, kv, lanes, database, telemetry, telemetry_task, telemetry_stop, data })
+        Ok(Self { store, kv, lanes, followers, database, telemetry, telemetry_task, telemetry_stop, data })
     }
 
     async fn close(self) {
@@ -221,8 +234,7 @@ async fn control_plane(
     config: &ServeConfig,
     storage: &Storage,
     ingress: &Arc<Ingress>,
-    schedules: Arc<Scheduler>,
-    grants: Arc<Grants>,
+    (schedules, grants, running): (Arc<Scheduler>, Arc<Grants>, Arc<RunningCalls>),
     gauges: ReadGauges,
 ) -> Result<axum::Router> {
     let publisher = Publisher::new(storage.store.clone(), ingress.active.clone(), config.limits);
@@ -233,6 +245,9 @@ async fn control_plane(
         loader: ingress.executor.clone(),
         kv: storage.kv.clone(),
         events: storage.kv.clone(),
+        answers: Arc::new(storage.store.clone()),
+        running,
+        followers: storage.followers.clone(),
         schedules,
         active: ingress.active.clone(),
         grants,
@@ -252,6 +267,7 @@ fn dispatcher(
     storage: &Storage,
     ingress: &Ingress,
     mqtt: Option<Arc<Mqtt>>,
+    running: Arc<RunningCalls>,
 ) -> Arc<Dispatcher> {
     let concurrent = usize::from(config.max_concurrent_events).min(ingress.gate.behind());
     Arc::new(Dispatcher {
@@ -264,6 +280,7 @@ fn dispatcher(
         events: storage.kv.clone(),
         lanes: storage.lanes.clone(),
         mqtt: mqtt.map(|mqtt| mqtt as Arc<dyn Delivery>),
+        running,
         app_concurrency: concurrent,
         script_concurrency: concurrent.div_ceil(2),
     })

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::answer::KeepAnswer;
 use crate::event::{Cause, EventKind};
 use crate::limits::Limits;
 use crate::problem::Code;
@@ -82,6 +83,8 @@ pub struct ExecRequest {
     /// The stored event that this call handles: it is done when the effects of the call are committed, in the same
     /// transaction.
     pub completes: Option<Uuid>,
+    /// How the answer is kept, if it is: in the same transaction, too.
+    pub keeps: Option<KeepAnswer>,
     /// Who called, when that is known.
     pub principal: Option<Principal>,
     /// The limits that apply.
@@ -361,17 +364,17 @@ impl LogLevel {
 }
 
 /// Headers as a list of pairs; values that are not UTF-8 keep their bytes as Latin-1.
-mod header_list {
+pub(crate) mod header_list {
     use http::{HeaderMap, HeaderName, HeaderValue};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(map: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(map: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(map.iter().map(|(name, value)| {
             (name.as_str(), value.as_bytes().iter().map(|b| char::from(*b)).collect::<String>())
         }))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderMap, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderMap, D::Error> {
         let mut map = HeaderMap::new();
         for (name, value) in Vec::<(String, String)>::deserialize(deserializer)? {
             let bytes = value

@@ -27,6 +27,8 @@ pub enum EventKind {
     Mqtt,
     /// A message for the MQTT broker: no script sees it.
     Publish,
+    /// A request for a script whose caller fetches the answer later.
+    Http,
     /// None of these: an event that was handed to a script without a server.
     #[default]
     Event,
@@ -43,6 +45,7 @@ impl EventKind {
         Self::Webhook,
         Self::Mqtt,
         Self::Publish,
+        Self::Http,
         Self::Event,
     ];
 
@@ -58,6 +61,7 @@ impl EventKind {
             Self::Webhook => "webhook",
             Self::Mqtt => "mqtt",
             Self::Publish => "publish",
+            Self::Http => "http",
             Self::Event => "event",
         }
     }
@@ -162,6 +166,16 @@ impl NewEvent {
     pub fn known_by_its_id(mut self) -> Self {
         self.call.id = self.id.to_string();
         self
+    }
+
+    /// The trigger depth of the call that will handle it: one more than that of whoever caused it, but a request that
+    /// waits is a direct call.
+    #[must_use]
+    pub fn trigger_depth(&self) -> u32 {
+        match self.call.trigger {
+            EventKind::Http => self.cause.depth,
+            _ => self.cause.depth.saturating_add(1),
+        }
     }
 
     /// About how much memory it takes, in bytes.

@@ -137,7 +137,8 @@ impl Executor {
             }
             let result = secrecy::keep(redactor, result, transaction.as_ref()).await;
             let commit = Instant::now();
-            let committed = self.commit(transaction, &result).await;
+            let all_fuel = callees.iter().fold(fuel, |sum, callee| sum.saturating_add(callee.outcome.cost.fuel));
+            let committed = self.commit(request, transaction, &result, all_fuel).await;
             if result.is_ok() {
                 cost.commit_us += u64::try_from(commit.elapsed().as_micros()).unwrap_or(u64::MAX);
             }
@@ -169,7 +170,7 @@ impl Executor {
         let mut events = triggers.into_ops();
         events.extend(request.completes.map(|id| EventOp::Complete { id }));
         let transaction = kv.into_transaction(cause);
-        if transaction.is_none() && events.is_empty() {
+        if transaction.is_none() && events.is_empty() && request.keeps.is_none() {
             return None;
         }
         let app = request.script.app_id;
@@ -181,16 +182,19 @@ impl Executor {
     /// is checked: the error may say it, and it may not be durable yet, or never have been there at the same time.
     async fn commit(
         &self,
+        request: &ExecRequest,
         transaction: Option<Transaction>,
         result: &Result<Answer, Failure>,
+        fuel: u64,
     ) -> Result<(), CommitError> {
         let Some(mut transaction) = transaction else { return Ok(()) };
-        if let Err(failure) = result {
-            if failure.code.fault() != Some(Fault::Script) {
-                return Ok(());
+        match result {
+            Ok(_) => transaction.answers = request.kept(result, fuel, self.services.clock.now_ms()),
+            Err(failure) if failure.code.fault() != Some(Fault::Script) => return Ok(()),
+            Err(_) => {
+                transaction.writes.clear();
+                transaction.events.clear();
             }
-            transaction.writes.clear();
-            transaction.events.clear();
         }
         self.services.kv.commit(transaction).await.map(drop)
     }

@@ -9,15 +9,18 @@
 //! (`record`); what tests of scripts have in place of the world (`testing`).
 
 pub mod active;
+pub mod answer;
 pub mod aot;
 pub mod budget;
 pub mod call;
 mod clock;
+pub mod deferred;
 pub mod delivery;
 pub mod dispatcher;
 mod engine;
 pub mod event;
 pub mod executor;
+pub mod follow;
 pub mod gate;
 pub mod grants;
 pub mod guest;

@@ -111,6 +111,15 @@ limits! {
     /// How long one such request may take until the whole response is there, and not beyond the call's deadline. Beyond
     /// it the request fails, and the script can catch it.
     outbound_timeout_ms: "ms", 1, 10_000, 15 * 60 * 1000;
+    /// Body of a request whose caller fetches the answer later. Beyond it: `body-too-large`.
+    async_body_bytes: "bytes", 1, 1 << 20, 16 << 20;
+    /// Such calls of an app that wait or run. Beyond it: `saturated`.
+    async_calls: "calls", 1, 1000, 100_000;
+    /// How long an answer is kept: of such a call, and of one with an idempotency key.
+    answer_kept_ms: "ms", 1000, 24 * 60 * 60 * 1000, 30 * 24 * 60 * 60 * 1000;
+    /// All answers that an app keeps, and the requests that wait for theirs; each counts 4 KiB more than it has. Beyond
+    /// it: `saturated`.
+    answers_kept_bytes: "bytes", 1 << 20, 256 << 20, 64 << 30;
     /// Length of a script's source in UTF-8. Beyond it: `source-too-large`.
     source_bytes: "bytes", 1, 256 << 10, 4 << 20;
 }

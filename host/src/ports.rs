@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 pub use crate::clock::{Clock, SystemClock};
 
-use crate::call::{AppId, Cost, Fault, LogLine, Position, ScriptRef, VersionId};
+use crate::answer::{AnswerOp, Idempotency, KeptCall, KeptTotals};
+use crate::call::{Answer, AppId, Cost, Fault, LogLine, Position, ScriptRef, VersionId};
 use crate::event::{Cause, EventOp, Lane, StoredEvent};
 use crate::problem::Code;
 
@@ -90,6 +91,8 @@ pub struct Transaction {
     pub writes: Vec<(Arc<str>, Option<KvWrite>)>,
     /// What happens to events, in this order.
     pub events: Vec<EventOp>,
+    /// What happens to answers that are kept, in this order.
+    pub answers: Vec<AnswerOp>,
     /// Who does it: what its changes trigger belongs to the same chain.
     pub cause: Cause,
 }
@@ -98,7 +101,7 @@ impl Transaction {
     /// Whether committing it would change nothing.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.writes.is_empty() && self.events.is_empty()
+        self.writes.is_empty() && self.events.is_empty() && self.answers.is_empty()
     }
 
     /// A transaction that has read nothing and writes nothing yet.
@@ -111,6 +114,7 @@ impl Transaction {
             ranges: Vec::new(),
             writes: Vec::new(),
             events: Vec::new(),
+            answers: Vec::new(),
             cause,
         }
     }
@@ -244,6 +248,28 @@ pub trait Events: Send + Sync {
         script: &str,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StoreError>;
+}
+
+/// Answers that are kept, and what is known of the calls that they belong to, as it is on the disk. What has expired is
+/// not there. Changes go through [`Kv::commit`].
+#[async_trait]
+pub trait Answers: Send + Sync {
+    /// The call with this id; none when no answer to it is kept.
+    async fn call(&self, app: AppId, id: Uuid) -> Result<Option<KeptCall>, StoreError>;
+
+    /// The call of a script that came with this idempotency key, and what was kept of the request.
+    async fn repeated(
+        &self,
+        app: AppId,
+        script: &str,
+        key: &str,
+    ) -> Result<Option<(KeptCall, Idempotency)>, StoreError>;
+
+    /// The answer to a call; none while there is none.
+    async fn answer(&self, app: AppId, id: Uuid) -> Result<Option<Answer>, StoreError>;
+
+    /// How much an app keeps.
+    async fn totals(&self, app: AppId) -> Result<KeptTotals, StoreError>;
 }
 
 /// The record of one execution.

@@ -1,11 +1,11 @@
 //! Errors as users see them: a table of stable codes, and the problem document (RFC 9457) made from one.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::call::{Failure, Fault, Position};
+use crate::call::{Answer, Failure, Fault, Position};
 use crate::ports::StoreError;
 
 macro_rules! codes {
@@ -129,6 +129,18 @@ codes! {
     VersionNotFound: "version-not-found", NOT_FOUND, None;
     /// There is no record of such an execution.
     ExecutionNotFound: "execution-not-found", NOT_FOUND, None;
+    /// There is no answer yet.
+    AnswerPending: "answer-pending", NOT_FOUND, None;
+    /// The call was cancelled.
+    Cancelled: "cancelled", GONE, None;
+    /// The execution cannot be cancelled.
+    NotCancellable: "not-cancellable", CONFLICT, None;
+    /// The idempotency key is not understood.
+    IdempotencyKeyInvalid: "idempotency-key-invalid", BAD_REQUEST, None;
+    /// The call with this idempotency key is still under way.
+    IdempotencyKeyBusy: "idempotency-key-busy", CONFLICT, None;
+    /// The idempotency key belongs to another request.
+    IdempotencyKeyReused: "idempotency-key-reused", UNPROCESSABLE_ENTITY, None;
     /// There is no such key.
     KeyNotFound: "key-not-found", NOT_FOUND, None;
     /// There is no such trigger.
@@ -333,14 +345,12 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    /// The response keeps the problem in its extensions, for whoever handles it on its way out.
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response =
-            (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
-        let headers = response.headers_mut();
+impl Problem {
+    /// What is sent.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -355,6 +365,14 @@ impl IntoResponse for Problem {
         if let Some(challenge) = challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        Answer { status: self.status, headers, body: serde_json::to_vec(self).unwrap_or_default().into() }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The response keeps the problem in its extensions, for whoever handles it on its way out.
+    fn into_response(self) -> Response {
+        let mut response = self.answer().into_response();
         response.extensions_mut().insert(self);
         response
     }

@@ -103,6 +103,7 @@ fn request(version: i64, source: &str, body: &'static str) -> ExecRequest {
         root_execution_id: execution_id,
         parent_execution_id: None,
         completes: None,
+        keeps: None,
         trigger_depth: 0,
         principal: None,
         limits: Limits::default(),

@@ -122,6 +122,7 @@ impl BareExecutor {
             parent_execution_id: None,
             trigger_depth,
             completes: None,
+            keeps: None,
             principal: None,
             limits,
             traceparent: None,

@@ -103,6 +103,7 @@ impl Bench {
             parent_execution_id: None,
             trigger_depth: 0,
             completes: None,
+            keeps: None,
             principal: None,
             limits: self.limits,
             traceparent: None,

@@ -9,9 +9,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
 use super::retry::{BACKOFF_MS, backoff_ms};
-use super::{AFTER_FAILURE, Dispatcher, News, Tasks, Turn};
+use super::running::RunningCall;
+use super::{AFTER_FAILURE, Dispatcher, News, Tasks, Turn, deferred};
+use crate::answer::AnswerOp;
 use crate::call::{AppId, ExecRequest, Failure, Payload};
-use crate::event::{Cause, EventFailure, EventOp, Lane, StoredEvent};
+use crate::event::{Cause, EventFailure, EventKind, EventOp, Lane, StoredEvent};
 use crate::ports::{CommitError, StoreError, Transaction};
 use crate::problem::Code;
 use crate::record::keep;
@@ -30,7 +32,17 @@ const MAX_FAILURE_BYTES: usize = 4096;
 pub(super) struct Attempt {
     pub(super) stored: StoredEvent,
     /// From 1.
-    number: u32,
+    pub(super) number: u32,
+    /// For a request whose caller fetches the answer later.
+    pub(super) running: Option<RunningCall>,
+}
+
+/// A call that has run.
+pub(super) struct Ran {
+    pub(super) request: Arc<ExecRequest>,
+    pub(super) fuel: u64,
+    /// Under which it is recorded.
+    pub(super) execution_id: Uuid,
 }
 
 /// An event's place in its lane; told to be free when it is dropped.
@@ -81,8 +93,7 @@ impl Dispatcher {
         // Whatever it left half done belonged to this call alone, and is dropped with it.
         if AssertUnwindSafe(self.attempt(&attempt)).catch_unwind().await.is_err() {
             let failure = Failure::new(Code::Internal, "something went wrong inside PiCloud");
-            let op = self.after_failure(&attempt, failure, false, None);
-            self.settle(attempt.stored.event.app, op).await;
+            self.after_failure(&attempt, failure, false, None).await;
         }
     }
 
@@ -102,7 +113,8 @@ impl Dispatcher {
                 due_ms = Some(stored.event.due_ms);
                 break;
             }
-            ready.push(Attempt { number: stored.attempt + 1, stored });
+            let running = is_deferred(&stored).then(|| self.running.add(stored.event.id));
+            ready.push(Attempt { number: stored.attempt + 1, stored, running });
         }
         if ready.is_empty() {
             return Ok((ready, due_ms));
@@ -137,31 +149,28 @@ impl Dispatcher {
 
     /// Call the script, and do what follows from how that went.
     async fn attempt(&self, attempt: &Attempt) {
-        let event = &attempt.stored.event;
-        let (failed, execution) = match self.request(attempt) {
+        let (failure, repeats, ran) = match self.request(attempt) {
             Ok(request) => {
+                let request = Arc::new(request);
                 let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
                 let admission = self.gate.admit_behind().await;
                 let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
-                let request = Arc::new(request);
-                let mut outcome = self.executor.execute(request.clone()).await;
+                let mut outcome = self.until_cancelled(attempt, self.executor.execute(request.clone())).await;
                 drop(admission);
                 outcome.cost.queue_us = queue_us;
-                let failed = outcome.result.as_ref().err().cloned().map(|failure| (failure, outcome.repeats));
-                let status = failed.as_ref().map_or(204, |(failure, _)| {
-                    failure.status.unwrap_or_else(|| failure.code.status().as_u16())
-                });
-                keep(&*self.log, &request, outcome, status, started_ms);
-                (failed, Some(request.execution_id))
+                let (failure, repeats) = (outcome.result.as_ref().err().cloned(), outcome.repeats);
+                let execution_id = self.record_id(attempt, request.execution_id, failure.as_ref());
+                let ran = Ran { fuel: outcome.fuel(), execution_id, request };
+                let recorded = ExecRequest { execution_id, ..(*ran.request).clone() };
+                let status = outcome.status();
+                keep(&*self.log, &recorded, outcome, status, started_ms);
+                (failure, repeats, Some(ran))
             }
-            Err(failure) => (Some((failure, false)), None),
+            Err(failure) => (Some(failure), false, None),
         };
-        let Some((failure, repeats)) = failed else { return };
-        if failure.code == Code::EventGone {
-            return;
+        if let Some(failure) = failure {
+            self.after_failure(attempt, failure, repeats, ran).await;
         }
-        let op = self.after_failure(attempt, failure, repeats, execution);
-        self.settle(event.app, op).await;
     }
 
     fn request(&self, attempt: &Attempt) -> Result<ExecRequest, Failure> {
@@ -176,6 +185,9 @@ impl Dispatcher {
             let message = format!("there is no script {}", event.script);
             return Err(Failure::new(Code::ScriptNotFound, message));
         };
+        if is_deferred(&attempt.stored) {
+            return deferred::request(event, script.script.clone(), app.limits);
+        }
         if !script.handles_events {
             let message = format!("the script {} has no function on_event", event.script);
             return Err(Failure::new(Code::HandlerMissing, message));
@@ -187,8 +199,9 @@ impl Dispatcher {
             execution_id: Uuid::now_v7(),
             root_execution_id: event.cause.root,
             parent_execution_id: event.cause.parent,
-            trigger_depth: event.cause.depth.saturating_add(1),
+            trigger_depth: event.trigger_depth(),
             completes: Some(event.id),
+            keeps: None,
             principal: None,
             limits,
             traceparent: None,
@@ -197,7 +210,18 @@ impl Dispatcher {
     }
 
     /// Another attempt later, or none.
-    pub(super) fn after_failure(
+    async fn after_failure(&self, attempt: &Attempt, failure: Failure, repeats: bool, ran: Option<Ran>) {
+        if is_deferred(&attempt.stored) {
+            return self.after_failed_request(attempt, &failure, ran).await;
+        }
+        if failure.code == Code::EventGone {
+            return;
+        }
+        let op = self.retry_or_bury(attempt, failure, repeats, ran.map(|ran| ran.execution_id));
+        self.settle(attempt.stored.event.app, op, Vec::new()).await;
+    }
+
+    pub(super) fn retry_or_bury(
         &self,
         attempt: &Attempt,
         failure: Failure,
@@ -205,13 +229,15 @@ impl Dispatcher {
         execution: Option<Uuid>,
     ) -> EventOp {
         let event = &attempt.stored.event;
-        let mut message = failure.message;
-        message.truncate(message.floor_char_boundary(MAX_FAILURE_BYTES));
-        let kept = EventFailure { code: failure.code.as_str().to_owned(), message, execution };
         if repeats || attempt.number >= event.max_attempts {
-            tracing::debug!(event_id = %event.id, code = kept.code, attempt = attempt.number, "an event is dead");
-            return EventOp::Bury { id: event.id, failure: kept };
+            tracing::debug!(event_id = %event.id, code = failure.code.as_str(), attempt = attempt.number, "an event is dead");
+            return EventOp::Bury { id: event.id, failure: kept(failure, execution) };
         }
+        self.retry(attempt, kept(failure, execution))
+    }
+
+    pub(super) fn retry(&self, attempt: &Attempt, failure: EventFailure) -> EventOp {
+        let event = &attempt.stored.event;
         let random = getrandom::u64().unwrap_or_default();
         let wait_ms = backoff_ms(attempt.number, self.backoff_ms(event.app, &event.lane), random);
         EventOp::Retry {
@@ -219,7 +245,7 @@ impl Dispatcher {
             lane: event.lane.clone(),
             due_ms: self.clock.now_ms().saturating_add(wait_ms),
             attempt: attempt.number,
-            failure: Some(kept),
+            failure: Some(failure),
         }
     }
 
@@ -231,14 +257,27 @@ impl Dispatcher {
     }
 
     /// Write down what became of an event, however often that takes: until then the claim is held.
-    pub(super) async fn settle(&self, app: AppId, op: EventOp) {
+    pub(super) async fn settle(&self, app: AppId, op: EventOp, answers: Vec<AnswerOp>) {
         loop {
             let mut transaction = Transaction::new(app, self.kv.begin(), Cause::outside());
             transaction.events = vec![op.clone()];
+            transaction.answers.clone_from(&answers);
             match self.kv.commit(transaction).await {
                 Err(CommitError::Store(_)) => tokio::time::sleep(AFTER_FAILURE).await,
                 _ => return,
             }
         }
     }
+}
+
+/// Why an attempt failed, as it is kept with the event.
+pub(super) fn kept(failure: Failure, execution: Option<Uuid>) -> EventFailure {
+    let mut message = failure.message;
+    message.truncate(message.floor_char_boundary(MAX_FAILURE_BYTES));
+    EventFailure { code: failure.code.as_str().to_owned(), message, execution }
+}
+
+/// Whether the event is a request whose caller fetches the answer later.
+fn is_deferred(stored: &StoredEvent) -> bool {
+    stored.event.call.trigger == EventKind::Http
 }

@@ -58,7 +58,7 @@ impl Dispatcher {
         let settled = batch.iter().map(|attempt| {
             let missing = || Delivered::Failed(Failure::new(Code::Internal, "the delivery broke off"));
             let op = self.after_delivery(attempt, delivered.next().unwrap_or_else(missing));
-            self.settle(attempt.stored.event.app, op)
+            self.settle(attempt.stored.event.app, op, Vec::new())
         });
         // They share a commit.
         join_all(settled.collect::<Vec<_>>()).await;
@@ -68,7 +68,7 @@ impl Dispatcher {
         let event = &attempt.stored.event;
         match delivered {
             Delivered::Done => EventOp::Complete { id: event.id },
-            Delivered::Failed(failure) => self.after_failure(attempt, failure, false, None),
+            Delivered::Failed(failure) => self.retry_or_bury(attempt, failure, false, None),
             Delivered::NotTried => EventOp::Retry {
                 id: event.id,
                 lane: event.lane.clone(),

@@ -1,7 +1,8 @@
 //! The dispatcher: turns stored events into calls, at their time, in turn, and each until it is done or dead.
 //!
 //! In reading order: `lanes` (what commits tell it), `roster` (whose turn it is), here the loop that ties them together,
-//! `attempt` (one event: claim, call, what becomes of it), `deliver` (the same for events that no script handles), `retry`
+//! `attempt` (one event: claim, call, what becomes of it), `deferred` (what is other with requests whose callers fetch the
+//! answer later), `running` (how those are cancelled), `deliver` (the same for events that no script handles), `retry`
 //! (when it is tried again).
 //!
 //! # Why each effect happens exactly once
@@ -12,10 +13,12 @@
 //! finds it.
 
 mod attempt;
+mod deferred;
 mod deliver;
 mod lanes;
 mod retry;
 mod roster;
+mod running;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +37,7 @@ use crate::ports::{Clock, Events, ExecutionLog, Kv};
 
 pub use lanes::Lanes;
 use roster::{Bounds, Roster, Turn};
+pub use running::RunningCalls;
 
 /// How long to wait after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -58,6 +62,8 @@ pub struct Dispatcher {
     pub lanes: Arc<Lanes>,
     /// The connection to an MQTT broker, if there is one.
     pub mqtt: Option<Arc<dyn Delivery>>,
+    /// Calls that run and can be cancelled.
+    pub running: Arc<RunningCalls>,
     /// Events of one app at the same time.
     pub app_concurrency: usize,
     /// Events for one script at the same time, of those that do not come through a queue.

@@ -1,21 +1,26 @@
 //! The way in: HTTP requests become calls, outcomes become HTTP answers.
 //!
 //! `server` accepts connections, `router` tells scripts from the control plane, `body` reads bodies, `request` and
-//! `answer` translate, `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end`
+//! `answer` translate, `wishes` reads what callers ask for beside an answer, `kept` and `repetition` keep answers for
+//! them, `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end`
 //! keeps a call running whose caller has left, `unsent` counts answers that nobody takes.
 
 mod answer;
 mod body;
 mod idle;
+mod kept;
 mod lingering;
+mod repetition;
 mod request;
 mod router;
 mod server;
 mod to_the_end;
 mod unsent;
+mod wishes;
 
 pub use answer::respond;
 pub use body::{BodyMemory, Held};
+pub use kept::{KeptCalls, Locate};
 pub use router::{Guard, Router, is_script_path};
 pub use server::{ServerConfig, serve};
 pub use unsent::AnswerMemory;
@@ -32,8 +37,11 @@ use crate::call::{ExecRequest, Outcome, Payload};
 use crate::executor::Executor;
 use crate::gate::{Gate, Overloaded};
 use crate::ingress::idle::Activity;
+use crate::ingress::kept::{Again, Seen};
 use crate::ingress::lingering::Lingering;
+use crate::ingress::repetition::Claim;
 use crate::ingress::to_the_end::ToTheEnd;
+use crate::ingress::wishes::Wishes;
 use crate::ports::{Clock, ExecutionLog};
 use crate::problem::{Code, Problem};
 use crate::record::keep;
@@ -50,6 +58,8 @@ pub struct Ingress {
     pub bodies: Arc<BodyMemory>,
     /// Memory for answers that are not sent yet.
     pub answers: AnswerMemory,
+    /// Keeps answers.
+    pub kept: KeptCalls,
     /// Where executions are recorded.
     pub log: Arc<dyn ExecutionLog>,
     /// The time of day.
@@ -77,38 +87,79 @@ impl Ingress {
     ) -> Result<Response, Problem> {
         let target = request::target(&self.active.current(), request.uri().path())?;
         let (head, body) = request.into_parts();
-        let held = self.bodies.read(body, target.limits.request_body_bytes).await.map_err(|problem| {
-            match problem.code() {
-                // The memory is free again when the calls are over.
-                Code::Saturated => problem.retry_after(self.gate.refuse().retry_after_secs),
-                _ => problem,
-            }
+        let wishes = Wishes::of(&head)?;
+        let limits = &target.limits;
+        let most = if wishes.respond_async { limits.async_body_bytes } else { u64::MAX };
+        let held = self.bodies.read(body, limits.request_body_bytes.min(most)).await;
+        let held = held.map_err(|problem| match problem.code() {
+            // The memory is free again when the calls are over.
+            Code::Saturated => problem.retry_after(self.gate.refuse().retry_after_secs),
+            _ => problem,
         })?;
         let request = request::to_call(head, held.body.clone(), target, peer.ip());
+        let claim = match wishes.idempotency_key {
+            None => None,
+            Some(_) if self.answers.is_full() => return Err(self.full()),
+            Some(key) => match self.kept.seen(&request, key).await? {
+                Seen::Never(claim) => Some(claim),
+                Seen::Before(Again::Accepted(response)) => return Ok(response),
+                Seen::Before(Again::Answered(mut answer)) => {
+                    answer.body = self.answers.count(answer.body, &connection);
+                    return Ok(answer.into_response());
+                }
+            },
+        };
+        let id = request.execution_id;
         // Once it has started a call runs to its end, even if the caller leaves: a commit cannot be called back, and
         // every execution is recorded.
-        let response = ToTheEnd::new(request.execution_id, async move {
-            let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
-            let admission = self.gate.admit().await.map_err(saturated)?;
-            // Not before the wait: who waits beside a thousand others would not count what they will answer.
-            if self.answers.is_full() {
-                let detail = "answers that their clients do not take fill the memory there is for them";
-                return Err(saturated(self.gate.refuse()).detail(detail));
-            }
-            let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let request = Arc::new(request);
-            let mut outcome = self.executor.execute(request.clone()).await;
-            drop((admission, held));
-            outcome.cost.queue_us = queue_us;
-            if let Ok(answer) = &mut outcome.result {
-                answer.body = self.answers.count(std::mem::take(&mut answer.body), &connection);
-            }
-            let response = respond(&request, &outcome);
-            trace(&request, &outcome, response.status().as_u16());
-            keep(&*self.log, &request, outcome, response.status().as_u16(), started_ms);
-            Ok(response)
-        });
-        response.await.unwrap_or_else(|| Err(Problem::new(Code::Internal)))
+        let response = if wishes.respond_async {
+            let accept = async move {
+                let accepted = self.kept.accept(&request, claim.as_ref()).await;
+                drop(held);
+                accepted
+            };
+            ToTheEnd::new(id, accept).await
+        } else {
+            ToTheEnd::new(id, self.run(request, held, connection, claim)).await
+        };
+        response.unwrap_or_else(|| Err(Problem::new(Code::Internal)))
+    }
+
+    /// Make a call. The claim on its idempotency key, if there is one, is held until its answer is stored.
+    async fn run(
+        self: Arc<Self>,
+        mut request: ExecRequest,
+        held: Held,
+        connection: Arc<Activity>,
+        claim: Option<Claim>,
+    ) -> Result<Response, Problem> {
+        let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
+        let admission = self.gate.admit().await.map_err(saturated)?;
+        // Not before the wait: who waits beside a thousand others would not count what they will answer.
+        if self.answers.is_full() {
+            return Err(self.full());
+        }
+        if let Some(claim) = &claim {
+            request.keeps = Some(self.kept.keep(&request, claim).await?);
+        }
+        let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let request = Arc::new(request);
+        let mut outcome = self.executor.execute(request.clone()).await;
+        drop((admission, held, claim));
+        outcome.cost.queue_us = queue_us;
+        if let Ok(answer) = &mut outcome.result {
+            answer.body = self.answers.count(std::mem::take(&mut answer.body), &connection);
+        }
+        let response = respond(&request, &outcome);
+        trace(&request, &outcome, response.status().as_u16());
+        keep(&*self.log, &request, outcome, response.status().as_u16(), started_ms);
+        Ok(response)
+    }
+
+    /// Answers that nobody takes leave no room for another one.
+    fn full(&self) -> Problem {
+        let detail = "answers that their clients do not take fill the memory there is for them";
+        saturated(self.gate.refuse()).detail(detail)
     }
 }
 

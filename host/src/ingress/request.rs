@@ -51,6 +51,7 @@ pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client_ip: IpAdd
         parent_execution_id: None,
         trigger_depth: 0,
         completes: None,
+        keeps: None,
         principal: None,
         limits,
         traceparent: traceparent(&head.headers),

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tower::ServiceExt as _;
@@ -36,6 +37,21 @@ pub fn is_script_path(path: &str) -> bool {
 
 fn first_part(path: &str) -> &str {
     path.split('/').nth(1).unwrap_or_default()
+}
+
+/// A stream of events has no end that could be waited for: while it lasts its connection is not idle.
+fn keep_open(response: Response<Body>, connection: &Arc<Activity>) -> Response<Body> {
+    let is_stream = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
+    if !response.headers().get(header::CONTENT_TYPE).is_some_and(is_stream) {
+        return response;
+    }
+    let running = connection.begin();
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _ = &running;
+            frame
+        }))
+    })
 }
 
 /// Where requests go.
@@ -69,7 +85,8 @@ impl Router {
             first if HEALTH.contains(&first) => self.health(&request),
             first if RESERVED.contains(&first) => {
                 request.extensions_mut().insert(ConnectInfo(peer));
-                self.control.clone().oneshot(request.map(Body::new)).await.into_response()
+                let response = self.control.clone().oneshot(request.map(Body::new)).await.into_response();
+                keep_open(response, &connection)
             }
             _ => {
                 let response = self.ingress.clone().answer(request, peer, connection).await;

@@ -78,6 +78,7 @@ impl KvBackend for MemoryBackend {
                 None => drop(entries.remove(key)),
             }
         }
+        // Answers are dropped: without a server nobody comes to fetch one.
         self.events.apply(&group.events);
         Ok(())
     }

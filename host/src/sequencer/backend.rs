@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use crate::answer::AnswerOp;
 use crate::call::AppId;
 use crate::event::EventOp;
 use crate::ports::{Events, KeyRange, KvEntry, KvPage, KvWrite, Page, StoreError};
@@ -51,6 +52,8 @@ pub struct Group {
     pub changes: BTreeMap<(AppId, Arc<str>), Change>,
     /// What happens to events, in the order of the commits.
     pub events: Vec<EventOp>,
+    /// What happens to answers that are kept, in the order of the commits.
+    pub answers: Vec<AnswerOp>,
 }
 
 /// What a group does to one key.

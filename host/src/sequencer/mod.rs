@@ -40,9 +40,11 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::active::Active;
+use crate::answer::AnswerOp;
 use crate::call::AppId;
 use crate::dispatcher::Lanes;
 use crate::event::{EventOp, Lane, StoredEvent};
+use crate::follow::Followers;
 use crate::ports::{
     Clock, CommitError, Events, KeyRange, Kv, KvEntry, KvPage, LaneDue, Page, Snapshot, StoreError,
     SystemClock, Transaction,
@@ -73,6 +75,8 @@ pub struct SequencerOptions {
     pub active: Arc<Active>,
     /// Is told where events wait.
     pub lanes: Arc<Lanes>,
+    /// Are told what has become durable about the calls that they follow.
+    pub followers: Arc<Followers>,
 }
 
 impl Default for SequencerOptions {
@@ -84,6 +88,7 @@ impl Default for SequencerOptions {
             clock: Arc::new(SystemClock),
             active: Arc::default(),
             lanes: Arc::default(),
+            followers: Arc::default(),
         }
     }
 }
@@ -192,6 +197,7 @@ impl<B: KvBackend> Shared<B> {
         let bytes: usize =
             transaction.writes.iter().map(|(key, write)| overlay::size(key, write.as_ref())).sum();
         let bytes = bytes + transaction.events.iter().map(EventOp::size).sum::<usize>();
+        let bytes = bytes + transaction.answers.iter().map(AnswerOp::size).sum::<usize>();
         let units = (bytes.div_ceil(ROOM_UNIT)).min(self.options.queue_bytes / ROOM_UNIT + 1);
         u32::try_from(units).unwrap_or(u32::MAX)
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
+use crate::answer::AnswerOp;
 use crate::ports::{CommitError, LaneDue, StoreError, Transaction};
 
 use super::backend::{Change, Group};
@@ -45,6 +46,8 @@ struct Company {
     claims: Claimed,
     /// Lanes in which events wait from now on, and since when they may run.
     lanes: Vec<LaneDue>,
+    /// Events and answers that are other ones from now on.
+    news: Vec<Uuid>,
 }
 
 /// How a commit goes on once it is in the order.
@@ -74,6 +77,8 @@ pub(super) struct Settled {
     pub(super) sooner: bool,
     /// Lanes in which events wait from now on.
     pub(super) lanes: Vec<LaneDue>,
+    /// Events and answers that are other ones from now on.
+    pub(super) news: Vec<Uuid>,
 }
 
 pub(super) struct State {
@@ -139,11 +144,14 @@ impl State {
         for op in transaction.events {
             if let Some(id) = touched(&op) {
                 self.log.push(number, Touched::Event(id));
+                company.news.push(id);
             }
             self.claims.apply(&op, &mut company.claims);
             company.lanes.extend(lane_of(&op, app));
             self.pending.events.push(op);
         }
+        company.news.extend(transaction.answers.iter().map(AnswerOp::id));
+        self.pending.answers.extend(transaction.answers);
         for (key, write) in transaction.writes {
             company.bytes += overlay::size(&key, write.as_ref());
             company.expires_ms = earliest(company.expires_ms, write.as_ref().and_then(|w| w.expires_ms));
@@ -258,7 +266,7 @@ impl State {
         let sooner = self.expires(company.expires_ms);
         self.claims.written(company.claims);
         self.evict();
-        Settled { waiters: company.waiters, sooner, lanes: company.lanes }
+        Settled { waiters: company.waiters, sooner, lanes: company.lanes, news: company.news }
     }
 
     /// The group could not be written: it and all that came after it never were. Returns who waits for them.

@@ -17,6 +17,7 @@ pub(super) async fn run<B: KvBackend>(shared: Arc<Shared<B>>) {
                 Ok(()) => {
                     let settled = shared.lock().written();
                     shared.options.lanes.note(settled.lanes);
+                    shared.options.followers.tell(&settled.news);
                     tell(settled.waiters, None);
                     if settled.sooner {
                         shared.expiry.notify_one();

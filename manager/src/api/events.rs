@@ -7,6 +7,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use jiff::Timestamp;
+use picloud_host::deferred;
 use picloud_host::event::{EventKind, EventState, Lane, StoredEvent};
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,8 @@ pub(crate) fn router() -> OpenApiRouter<State> {
 pub(crate) struct Event {
     /// UUIDv7.
     id: Uuid,
-    /// `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`, or `publish` for a message to the MQTT broker.
+    /// `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`, `publish` for a message to the MQTT broker, or
+    /// `http` for an asynchronous call.
     kind: String,
     /// `waiting`, `running` or `dead`.
     #[schema(value_type = String)]
@@ -101,13 +103,17 @@ pub(crate) struct Seen {
 impl From<StoredEvent> for Event {
     fn from(stored: StoredEvent) -> Self {
         let StoredEvent { event, attempt, state, failure, .. } = stored;
+        let trigger_depth = event.trigger_depth();
         let queue = match event.lane {
             Lane::Queue(name) => Some(name.to_string()),
             Lane::Script(_) | Lane::Mqtt => None,
         };
+        let data = match event.call.trigger {
+            EventKind::Http => deferred::outline(&event.call.data),
+            _ => event.call.data.to_string(),
+        };
         // Whatever is stored was checked to be JSON.
-        let data =
-            RawValue::from_string(event.call.data.to_string()).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        let data = RawValue::from_string(data).unwrap_or_else(|_| RawValue::NULL.to_owned());
         Self {
             id: event.id,
             kind: event.call.trigger.as_str().to_owned(),
@@ -120,7 +126,7 @@ impl From<StoredEvent> for Event {
             dedupe_key: event.dedupe_key.map(|key| key.to_string()),
             root_id: event.cause.root,
             parent_id: event.cause.parent,
-            trigger_depth: event.cause.depth.saturating_add(1),
+            trigger_depth,
             failure: failure.map(|failure| Failure {
                 code: failure.code,
                 message: failure.message,
@@ -149,7 +155,7 @@ pub(crate) struct EventsQuery {
     script: Option<String>,
     /// Only those in this queue.
     queue: Option<String>,
-    /// Only those of this kind: `kv`, `schedule`, `topic`, `queue`, `timer` or `webhook`.
+    /// Only those of this kind: `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook` or `http`.
     kind: Option<String>,
     /// Only those of the chain of triggers with this root.
     root: Option<Uuid>,

@@ -1,6 +1,13 @@
-//! Executions over REST: the records of calls, newest first, and each with its log.
+//! Executions over REST: the records of calls, newest first, and each with its log; asynchronous calls before they have
+//! ended, and their answers.
+
+mod cancel;
+mod follow;
+mod kept;
 
 use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use picloud_host::call::{Fault, LogLevel, LogLine, Position};
 use picloud_host::event::EventKind;
@@ -13,15 +20,19 @@ use uuid::Uuid;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::{Access, Admin, ExecutionAccess};
 use crate::api::path::{AppPath, ExecutionPath};
 use crate::api::query::{List, Query, among, cursor, invalid, limit, script, time};
 use crate::name::Name;
 use crate::store::execution::{self, FaultFilter, Filter, Order, Page, StatusFilter};
 use crate::telemetry::Pending;
+use kept::AsyncCall;
 
 pub(crate) fn router() -> OpenApiRouter<State> {
-    OpenApiRouter::default().routes(routes!(list_executions)).routes(routes!(get_execution))
+    OpenApiRouter::default()
+        .routes(routes!(list_executions))
+        .routes(routes!(get_execution, cancel_execution))
+        .routes(routes!(get_answer))
 }
 
 /// The record of one call of one script version.
@@ -115,6 +126,9 @@ impl From<LogLine> for LoggedLine {
 pub(crate) struct ExecutionWithLog {
     #[serde(flatten)]
     execution: Execution,
+    /// `done`: what has not ended has no record.
+    #[schema(value_type = String)]
+    state: &'static str,
     log: Vec<LoggedLine>,
 }
 
@@ -243,7 +257,7 @@ fn code(text: &str) -> Result<Code, Problem> {
 }
 
 fn trigger(text: &str) -> Result<String, Problem> {
-    let kinds = EventKind::ALL.iter().map(|kind| kind.as_str()).chain(["http", "call"]);
+    let kinds = EventKind::ALL.iter().map(|kind| kind.as_str()).chain(["call"]);
     among("trigger", text, &kinds.map(|kind| (kind, kind)).collect::<Vec<_>>()).map(str::to_owned)
 }
 
@@ -279,26 +293,103 @@ async fn list_executions(
     Ok(Json(List::new(items, page.limit, |last: &Execution| last.id.simple().to_string())))
 }
 
-/// Get an execution with its log.
+/// An execution as whoever asks may see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "it is written at once")]
+pub(crate) enum SeenExecution {
+    /// With a token, once its record is there.
+    Record(ExecutionWithLog),
+    /// With the key of an asynchronous call, or before there is a record.
+    Call(AsyncCall),
+}
+
+/// Get an execution with its log, or how far an asynchronous call is.
+///
+/// With `Accept: text/event-stream` the states of an asynchronous call come as server-sent events: the present one, then
+/// each other one, until it is `done`. The name of an event is the state, its data the same document.
 #[utoipa::path(
     get, path = "/api/v1/apps/{app}/executions/{id}", tag = "executions", params(ExecutionPath),
+    security(("token" = []), ("key" = [])),
     responses(
-        (status = 200, description = "The execution.", body = ExecutionWithLog),
+        (status = 200, description = "The execution.", content(
+            (SeenExecution = "application/json"), (String = "text/event-stream"),
+        )),
         (status = 404, description = "`app-not-found`, `execution-not-found`"),
+        (status = 503, description = "`saturated`, `storage-unavailable`"),
     ),
 )]
 async fn get_execution(
-    _: Admin,
+    access: ExecutionAccess,
     state: State,
-    path: ExecutionPath,
-) -> Result<Json<ExecutionWithLog>, Problem> {
-    let app_id = state.app_id(&path.app).await?;
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if follow::is_wanted(&headers) {
+        return follow::follow(state, access).await;
+    }
+    let call = state.answers.call(access.app_id, access.id).await?;
+    if let (Access::Key, Some(call)) = (access.by, &call) {
+        return Ok(Json(SeenExecution::Call(AsyncCall::new(&access, call.clone()))).into_response());
+    }
     state.telemetry.flush(Pending::Records).await;
-    let found = execution::get(state.telemetry.database()?, app_id, path.id).await?;
-    let (found, log) = found.ok_or_else(|| {
-        Problem::new(Code::ExecutionNotFound)
-            .detail("It never happened, or its record is no longer kept, or more calls came than records are kept of.")
-    })?;
-    let log = log.into_iter().map(LoggedLine::from).collect();
-    Ok(Json(ExecutionWithLog { execution: Execution::new(&path.app, found), log }))
+    let found = execution::get(state.telemetry.database()?, access.app_id, access.id).await?;
+    let seen = match (found, call) {
+        (Some((found, log)), _) => SeenExecution::Record(ExecutionWithLog {
+            execution: Execution::new(&access.app, found),
+            state: "done",
+            log: log.into_iter().map(LoggedLine::from).collect(),
+        }),
+        (None, Some(call)) => SeenExecution::Call(AsyncCall::new(&access, call)),
+        (None, None) => {
+            return Err(Problem::new(Code::ExecutionNotFound).detail(
+                "It never happened, or its record is no longer kept, or more calls came than records are kept of.",
+            ));
+        }
+    };
+    Ok(Json(seen).into_response())
+}
+
+/// Get the answer of an asynchronous call as it is: with its status, its headers and its body.
+///
+/// Also that of a call with an idempotency key, as long as it is kept.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/executions/{id}/answer", tag = "executions", params(ExecutionPath),
+    security(("token" = []), ("key" = [])),
+    responses(
+        (status = 200, description = "What the script has answered; the status is the script's, too."),
+        (status = 404, description = "`answer-pending`, `app-not-found`, `execution-not-found`"),
+        (status = 410, description = "`cancelled`"),
+    ),
+)]
+async fn get_answer(access: ExecutionAccess, state: State) -> Result<Response, Problem> {
+    let mut response = kept::answer(&state, &access).await?.into_response();
+    // What a script says is not to run as a page of the control plane.
+    let policy = HeaderValue::from_static("sandbox");
+    response.headers_mut().append(header::CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
+}
+
+/// Cancel an asynchronous call that waits or runs.
+///
+/// Either it is cancelled and has had no effects, or it was faster and this is refused. Its answer is the problem
+/// `cancelled` from then on.
+#[utoipa::path(
+    delete, path = "/api/v1/apps/{app}/executions/{id}", tag = "executions", params(ExecutionPath),
+    security(("token" = []), ("key" = [])),
+    responses(
+        (status = 204, description = "It has had no effects, and will have none."),
+        (status = 404, description = "`app-not-found`, `execution-not-found`"),
+        (status = 409, description = "`not-cancellable`"),
+        (status = 503, description = "`storage-unavailable`"),
+    ),
+)]
+async fn cancel_execution(access: ExecutionAccess, state: State) -> Result<StatusCode, Problem> {
+    cancel::cancel(&state, &access).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The address of an execution with the key to its answer, for whoever has made the call.
+#[must_use]
+pub fn execution_location(app: &str, id: Uuid, key: &str) -> String {
+    format!("/api/v1/apps/{app}/executions/{id}?key={key}")
 }

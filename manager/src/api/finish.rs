@@ -20,6 +20,8 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
         Problem::new(Code::Internal).into_response()
     });
     // Sources and values are whatever users uploaded: a browser must not guess that they are a page.
+    // An address may have a key in it.
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     name_instance(response, path)
 }

@@ -42,11 +42,13 @@ use axum::routing::any;
 use http::request::Parts;
 use picloud_host::active::Active;
 use picloud_host::call::AppId;
+use picloud_host::dispatcher::RunningCalls;
+use picloud_host::follow::Followers;
 use picloud_host::grants::Grants;
 use picloud_host::ingress::BodyMemory;
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
-use picloud_host::ports::{Clock, Events, Kv};
+use picloud_host::ports::{Answers, Clock, Events, Kv};
 use picloud_host::problem::{Code, Problem};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -57,6 +59,7 @@ use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub use auth::Auth;
+pub use executions::execution_location;
 pub use openapi::document as openapi;
 
 /// What handlers work with. A handler takes it as an argument.
@@ -72,6 +75,12 @@ pub struct State {
     pub kv: Arc<dyn Kv>,
     /// Stored events.
     pub events: Arc<dyn Events>,
+    /// Answers that are kept.
+    pub answers: Arc<dyn Answers>,
+    /// Asynchronous calls that run.
+    pub running: Arc<RunningCalls>,
+    /// Are told when something about a call has changed.
+    pub followers: Arc<Followers>,
     /// What is published: where events go.
     pub active: Arc<Active>,
     /// Makes the events of schedules.

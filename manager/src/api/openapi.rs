@@ -6,7 +6,9 @@ use axum::response::{IntoResponse, Response};
 use http::header;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{ArrayItems, Schema};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::tag::Tag;
 use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{PartialSchema as _, ToSchema};
@@ -17,6 +19,8 @@ use crate::api::State;
 
 /// The name of the security scheme.
 const TOKEN: &str = "token";
+/// The name of the security scheme for a single execution.
+const KEY: &str = "key";
 /// The media type of problem documents.
 const PROBLEM_TYPE: &str = "application/problem+json";
 
@@ -57,6 +61,11 @@ pub fn document() -> OpenApi {
         .description(Some("A token. With `--dev` none is needed."))
         .build();
     components.security_schemes.insert(TOKEN.into(), RefOr::T(SecurityScheme::Http(scheme)));
+    let key = ApiKeyValue::with_description(
+        "key",
+        "What the address of an asynchronous call ends with: it opens this execution and nothing else.",
+    );
+    components.security_schemes.insert(KEY.into(), RefOr::T(SecurityScheme::ApiKey(ApiKey::Query(key))));
     document.paths.paths.values_mut().flat_map(operations).for_each(describe_problems);
     document
 }
@@ -146,7 +155,8 @@ fn describe_problems(operation: &mut Operation) {
         operation.responses.responses.entry(status.into()).or_insert_with(|| response.into());
     };
     add("default", "Any other problem.");
-    if operation.security.is_none() {
+    // Without anything that opens it, it is open.
+    if operation.security.as_ref().is_none_or(|ways| !ways.contains(&SecurityRequirement::default())) {
         add("401", "`unauthorized`");
     }
     for (status, response) in &mut operation.responses.responses {

@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::store::chunks::{SIZES, Statements, chunks, list_of};
-use crate::store::{Database, event, failed};
+use crate::store::{Database, answer, event, failed};
 
 /// [`Kv`](picloud_host::ports::Kv) in the main database.
 pub type SqliteKv = Sequencer<KvTable>;
@@ -27,6 +27,7 @@ pub type SqliteKv = Sequencer<KvTable>;
 pub async fn open(database: Database, options: SequencerOptions) -> Result<SqliteKv, StoreError> {
     let table = KvTable::new(database, options.clock.clone());
     table.release_claims().await?;
+    table.forget_answers().await?;
     let newest = table.newest().await?;
     Ok(Sequencer::start(table, newest, options))
 }
@@ -56,6 +57,12 @@ impl KvTable {
             .await
             .map(i64::cast_unsigned)
             .map_err(failed)
+    }
+
+    /// Delete the answers that expired while no server ran.
+    async fn forget_answers(&self) -> Result<(), StoreError> {
+        let mut connection = self.database.write.acquire().await.map_err(failed)?;
+        answer::forget_all_expired(&mut connection, self.clock.now_ms()).await.map_err(failed)
     }
 
     async fn load_entries(&self, app: AppId, keys: &[Arc<str>]) -> Result<Vec<Option<KvEntry>>, sqlx::Error> {
@@ -120,7 +127,9 @@ impl KvTable {
         for of_app in deletes.chunk_by(|(app, _), (next, _)| app == next) {
             delete(&mut transaction, of_app).await?;
         }
-        event::apply(&mut transaction, &group.events, self.clock.now_ms()).await?;
+        let now_ms = self.clock.now_ms();
+        event::apply(&mut transaction, &group.events, now_ms).await?;
+        answer::apply(&mut transaction, &group.answers, now_ms).await?;
         sqlx::query("update commit_number set value = $1 where id = 1")
             .bind(group.number.cast_signed())
             .execute(&mut *transaction)

@@ -3,10 +3,13 @@
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
 //! [`Store`] with `app`, `script`, `version`, `token`, `trigger`, `http_policy`, `secret`,
 //! `config`, and `active` (what the data plane
-//! needs to know of them); `kv` and `event` (the other side of the sequencer); in a database of their own `execution`, `log` and
+//! needs to know of them); `kv`, `event` and `answer` (the other side of the sequencer); in a database of their own `execution`, `log` and
 //! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them.
 
 mod active;
+pub mod answer;
+#[cfg(test)]
+mod answer_tests;
 pub mod app;
 mod chunks;
 mod column;

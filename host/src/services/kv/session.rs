@@ -77,6 +77,7 @@ impl KvSession {
             ranges: self.ranges,
             writes: self.writes.into_iter().collect(),
             events: Vec::new(),
+            answers: Vec::new(),
             cause,
         })
     }

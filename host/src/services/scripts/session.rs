@@ -103,6 +103,7 @@ impl ScriptsSession {
             parent_execution_id: Some(caller.execution_id),
             trigger_depth: caller.trigger_depth.saturating_add(1),
             completes: None,
+            keeps: None,
             principal: caller.principal.clone(),
             limits,
             traceparent: caller.traceparent.clone(),
