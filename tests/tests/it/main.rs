@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod async_calls;
 mod docs;
 mod events;
 mod examples;

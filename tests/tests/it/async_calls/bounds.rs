@@ -1,0 +1,60 @@
+//! What bounds asynchronous calls and kept answers.
+
+use picloud_tests::{Reply, TestApp};
+
+use super::{ECHO, SLOW, accepted, answer, send, value, wait_for_state};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_calls_than_may_wait_are_refused_and_there_is_room_again_afterwards() {
+    let app = TestApp::builder()
+        .limits(|limits| limits.async_calls = 3)
+        .config(|config| config.max_concurrent_events = 1)
+        .start()
+        .await;
+    app.deploy("slow", SLOW).await;
+    let first = accepted(&app, "/default/slow", "500").await;
+    wait_for_state(&app, &first, "running").await;
+    let others = futures_util::future::join_all((0..8).map(|_| send(&app, "/default/slow", "1"))).await;
+    let refused: Vec<&Reply> = others.iter().filter(|reply| reply.status != 202).collect();
+    // Those that come at the same moment may keep each other out, but never let too many in.
+    assert!(refused.len() >= 6, "{}", refused.len());
+    for reply in refused {
+        reply.assert_problem(503, "saturated");
+        assert_eq!(reply.header("retry-after"), Some("10"));
+    }
+    assert_eq!(
+        Reply::of(app.anonymous("POST", "/default/slow").body("1")).await.status,
+        200,
+        "who waits is not meant"
+    );
+    for reply in others.iter().filter(|reply| reply.status == 202) {
+        assert_eq!(answer(&app, reply.header("location").unwrap()).await.status, 200);
+    }
+    assert_eq!(answer(&app, &accepted(&app, "/default/slow", "1").await).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_has_a_limit_of_its_own() {
+    let app = TestApp::builder().limits(|limits| limits.async_body_bytes = 100).start().await;
+    app.deploy("echo", ECHO).await;
+    assert_eq!(send(&app, "/default/echo", &"x".repeat(100)).await.status, 202);
+    send(&app, "/default/echo", &"x".repeat(101)).await.assert_problem(413, "body-too-large");
+    assert_eq!(app.post("/default/echo", "x".repeat(101)).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_fill_the_room_that_they_have_and_no_more() {
+    let app = TestApp::builder().limits(|limits| limits.answers_kept_bytes = 1 << 20).start().await;
+    app.deploy("much", r#"fn handle(req) { kv::incr("much"); let b = blob(300000, 0); b }"#).await;
+    let keyed = async |key: &str| {
+        Reply::of(app.anonymous("POST", "/default/much").header("idempotency-key", key)).await
+    };
+    for key in ["a", "b", "c", "d"] {
+        assert_eq!(keyed(key).await.status, 200, "{key}");
+    }
+    keyed("e").await.assert_problem(503, "saturated");
+    send(&app, "/default/much", "").await.assert_problem(503, "saturated");
+    assert_eq!(value(&app, "much").await, 4, "what was refused has not run");
+    assert_eq!(keyed("a").await.status, 200, "a repetition needs no room");
+    assert_eq!(app.post("/default/much", "").await.status, 200, "and neither does who keeps nothing");
+}
