@@ -2,15 +2,11 @@
 
 use picloud_tests::{Reply, TestApp};
 
-use super::{ECHO, SLOW, accepted, answer, send, value, wait_for_state};
+use super::{ECHO, SLOW, accepted, answer, one_at_a_time, send, value, wait_for_state};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_calls_than_may_wait_are_refused_and_there_is_room_again_afterwards() {
-    let app = TestApp::builder()
-        .limits(|limits| limits.async_calls = 3)
-        .config(|config| config.max_concurrent_events = 1)
-        .start()
-        .await;
+    let app = one_at_a_time().limits(|limits| limits.async_calls = 3).start().await;
     app.deploy("slow", SLOW).await;
     let first = accepted(&app, "/default/slow", "500").await;
     wait_for_state(&app, &first, "running").await;

@@ -3,7 +3,7 @@
 use picloud_tests::{Reply, TestApp};
 use serde_json::{Value, json};
 
-use super::{ECHO, SLOW, accepted, answer, answer_of, look, value, wait_for_state};
+use super::{ECHO, SLOW, accepted, answer, answer_of, look, one_at_a_time, value, wait_for_state};
 
 async fn cancel(app: &TestApp, location: &str) -> Reply {
     Reply::of(app.anonymous("DELETE", location)).await
@@ -11,7 +11,7 @@ async fn cancel(app: &TestApp, location: &str) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_waits_never_runs() {
-    let app = TestApp::builder().config(|config| config.max_concurrent_events = 1).start().await;
+    let app = one_at_a_time().start().await;
     app.deploy("echo", ECHO).await;
     app.deploy("slow", SLOW).await;
     let blocker = accepted(&app, "/default/slow", "400").await;
@@ -68,7 +68,7 @@ async fn what_has_ended_or_was_waited_for_cannot_be_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_event_is_taken_back_is_cancelled() {
-    let app = TestApp::builder().config(|config| config.max_concurrent_events = 1).start().await;
+    let app = one_at_a_time().start().await;
     app.deploy("echo", ECHO).await;
     app.deploy("slow", SLOW).await;
     let blocker = accepted(&app, "/default/slow", "400").await;

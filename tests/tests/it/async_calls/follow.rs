@@ -5,7 +5,7 @@ use std::time::Duration;
 use picloud_tests::{Reply, TestApp};
 use serde_json::Value;
 
-use super::{SLOW, accepted, answer, wait_for_state};
+use super::{SLOW, accepted, answer, one_at_a_time, wait_for_state};
 
 /// Name and data of each event of a stream that has ended.
 fn events(stream: &str) -> Vec<(&str, Value)> {
@@ -24,7 +24,7 @@ async fn follow(app: &TestApp, location: &str) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_follows_sees_each_state_once_and_the_end() {
-    let app = TestApp::builder().config(|config| config.max_concurrent_events = 1).start().await;
+    let app = one_at_a_time().start().await;
     app.deploy("slow", SLOW).await;
     let blocker = accepted(&app, "/default/slow", "300").await;
     wait_for_state(&app, &blocker, "running").await;
@@ -70,7 +70,7 @@ async fn a_stream_is_for_asynchronous_calls_and_their_callers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_lets_go_who_follows() {
-    let app = TestApp::builder().config(|config| config.max_concurrent_events = 1).start().await;
+    let app = one_at_a_time().start().await;
     app.deploy("slow", SLOW).await;
     let first = accepted(&app, "/default/slow", "1500").await;
     wait_for_state(&app, &first, "running").await;

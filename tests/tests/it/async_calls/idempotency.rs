@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use picloud_tests::{Reply, TestApp};
 use serde_json::{Value, json};
 
-use super::{ECHO, SLOW, answer, value};
+use super::{ECHO, SLOW, answer, one_at_a_time, value};
 
 async fn keyed(app: &TestApp, path: &str, key: &str, body: &str) -> Reply {
     Reply::of(app.anonymous("POST", path).header("idempotency-key", key).body(body.to_owned())).await
@@ -64,7 +64,7 @@ async fn another_request_with_the_key_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_at_once_one_runs() {
-    let app = TestApp::start().await;
+    let app = one_at_a_time().start().await;
     app.deploy("slow", SLOW).await;
     let replies = join_all((0..20).map(|_| keyed(&app, "/default/slow", "k", "200"))).await;
     let (done, others): (Vec<&Reply>, Vec<&Reply>) = replies.iter().partition(|reply| reply.status == 200);
@@ -97,7 +97,7 @@ async fn a_call_that_fails_runs_again_and_one_without_effects_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_finds_the_answer_when_it_comes_again() {
-    let app = TestApp::start().await;
+    let app = one_at_a_time().start().await;
     app.deploy("slow", SLOW).await;
     let request = app.anonymous("POST", "/default/slow").header("idempotency-key", "k").body("300");
     assert!(request.timeout(Duration::from_millis(100)).send().await.is_err());

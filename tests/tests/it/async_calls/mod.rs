@@ -35,6 +35,12 @@ fn handle(req) {
     "done"
 }"#;
 
+/// A server on which one event runs at a time, and a call may take long.
+fn one_at_a_time() -> picloud_tests::Builder {
+    let builder = TestApp::builder().limits(|limits| limits.fuel = 1_000_000_000_000);
+    builder.config(|config| config.max_concurrent_events = 1)
+}
+
 /// A request whose caller does not wait.
 async fn send(app: &TestApp, path: &str, body: &str) -> Reply {
     let request = app.anonymous("POST", path).header("prefer", "respond-async").body(body.to_owned());
@@ -81,7 +87,7 @@ async fn answer(app: &TestApp, location: &str) -> Reply {
 
 async fn value(app: &TestApp, key: &str) -> Value {
     let reply = app.get(&format!("/api/v1/apps/default/kv/{key}")).await;
-    if reply.status == 404 { Value::Null } else { reply.json()["value"].clone() }
+    if reply.status == 404 { Value::Null } else { reply.json() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +166,7 @@ async fn a_call_that_fails_has_no_effects_and_its_problem_is_the_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_there_after_a_restart_and_answers_stay() {
-    let mut app = TestApp::builder().config(|config| config.max_concurrent_events = 1).start().await;
+    let mut app = one_at_a_time().start().await;
     app.deploy("echo", ECHO).await;
     app.deploy("slow", SLOW).await;
     let done = accepted(&app, "/default/echo", "first").await;
@@ -179,7 +185,7 @@ async fn what_waits_is_there_after_a_restart_and_answers_stay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_is_gone_by_then_is_the_answer() {
-    let app = TestApp::builder().config(|config| config.max_concurrent_events = 1).start().await;
+    let app = one_at_a_time().start().await;
     app.deploy("echo", ECHO).await;
     app.deploy("slow", SLOW).await;
     let blocker = accepted(&app, "/default/slow", "400").await;
@@ -192,7 +198,7 @@ async fn a_script_that_is_gone_by_then_is_the_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_waits_is_an_event_whose_headers_and_body_are_nobody_elses_business() {
-    let app = TestApp::builder().config(|config| config.max_concurrent_events = 1).start().await;
+    let app = one_at_a_time().start().await;
     app.deploy("echo", ECHO).await;
     app.deploy("slow", SLOW).await;
     let blocker = accepted(&app, "/default/slow", "600").await;

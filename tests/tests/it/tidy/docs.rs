@@ -104,6 +104,7 @@ fn amount(cell: &str) -> Option<(u64, String)> {
         "GiB" => (1 << 30, "bytes"),
         "s" => (1000, "ms"),
         "min" => (60 * 1000, "ms"),
+        "h" => (60 * 60 * 1000, "ms"),
         unit => (1, unit),
     };
     Some((number * factor, unit.to_owned()))
