@@ -31,6 +31,8 @@ Examples:
   picloud invoke orders '/42?full=1' -H 'accept: application/json'
   picloud invoke orders -d @order.json       POST a file (`-d -` reads standard input)
   picloud invoke hello -o json | jq .fuel    everything in one document
+  picloud invoke report --async              run it later; `--wait` waits for the answer
+  picloud invoke orders -d @order.json --idempotency-key 8e03978e
 
 The exit code is 0 for a status under 400, else 1.")]
     Invoke(InvokeArgs),
@@ -50,7 +52,8 @@ With -o json there is one document a line.")]
 Examples:
   picloud executions hello --limit 20
   picloud executions --fault any --since 2h --until 1h
-  picloud executions show 01931e2c-...")]
+  picloud executions show 01931e2c-...
+  picloud executions cancel 01931e2c-...     an asynchronous call that waits or runs")]
     Executions(ExecutionsArgs),
 
     /// List the scripts of an app
@@ -145,6 +148,18 @@ pub struct InvokeArgs {
     /// The request
     #[command(flatten)]
     pub request: RequestArgs,
+
+    /// Do not wait for the answer: print where it will be
+    #[arg(long = "async")]
+    pub respond_async: bool,
+
+    /// With --async: wait all the same until the call has ended, then print its answer
+    #[arg(long, requires = "respond_async")]
+    pub wait: bool,
+
+    /// Do it once, however often it is sent with this key. For POST and PATCH
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
 
     /// Send the token along, so that the script sees who calls. The script can read it
     #[arg(long)]
@@ -243,9 +258,14 @@ pub struct ExecutionsArgs {
 /// `picloud executions show`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ExecutionsCommand {
-    /// Show one execution: what it cost, why it failed, what it logged
+    /// Show one execution: what it cost, why it failed, what it logged, or how far it is
     Show {
         /// The id, as in the header PiCloud-Execution-Id
+        id: String,
+    },
+    /// Cancel an asynchronous call that waits or runs; it has no effects
+    Cancel {
+        /// The id, as `picloud invoke --async` prints it
         id: String,
     },
 }

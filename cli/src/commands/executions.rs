@@ -1,19 +1,21 @@
-//! `picloud executions`: which calls there were, what they cost, and why they failed.
+//! `picloud executions`: which calls there were, what they cost, why they failed, and how far asynchronous ones are.
 
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
 use super::logs::line;
 use super::scripts::print;
 use super::{moment, number, text};
 use crate::args::{ExecutionsArgs, ExecutionsCommand};
 use crate::client::Api;
+use crate::client::http::Call;
 use crate::exit::CliError;
 use crate::output::diagnostic::Diagnostic;
 use crate::output::table::Table;
 use crate::output::text::{bytes, clean, thousands};
 use crate::output::{Terminal, time};
 
-/// List executions or show one.
+/// List executions, show one or cancel one.
 ///
 /// # Errors
 ///
@@ -21,6 +23,7 @@ use crate::output::{Terminal, time};
 pub async fn run(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     match &args.command {
         Some(ExecutionsCommand::Show { id }) => show(id, api, terminal).await,
+        Some(ExecutionsCommand::Cancel { id }) => cancel(id, api, terminal).await,
         None => list(args, api, terminal).await,
     }
 }
@@ -70,10 +73,43 @@ async fn list(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Resu
     print(&table, items.is_empty(), "there are no such executions", terminal)
 }
 
+async fn cancel(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    api.send(Call::api(Method::DELETE, api.path(["executions", id]))).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "id": id, "result": "cancelled" }));
+    }
+    terminal.line(&format!("cancelled  {}", clean(id)))
+}
+
+/// What there is to say about a call that has no record yet.
+fn show_progress(call: &Value, terminal: &mut Terminal) -> Result<(), CliError> {
+    let facts = [
+        ("execution", text(call, "id")),
+        ("script", text(call, "script")),
+        ("accepted", time::local_ms(&call["accepted_at"])),
+        ("state", text(call, "state")),
+        ("attempt", text(call, "attempt")),
+        ("status", text(call, "status")),
+    ];
+    facts_of(&facts, terminal)
+}
+
+/// A line for each fact that there is.
+fn facts_of(facts: &[(&str, String)], terminal: &mut Terminal) -> Result<(), CliError> {
+    let paint = terminal.out_paint();
+    let shown = facts.iter().filter(|(_, fact)| !fact.is_empty());
+    let lines: Vec<String> =
+        shown.map(|(word, fact)| format!("{}  {}", paint.dim(&format!("{word:<10}")), clean(fact))).collect();
+    terminal.line(&lines.join("\n"))
+}
+
 async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let execution = api.get(api.path(["executions", id])).await?;
     if terminal.json_wanted() {
         return terminal.json(&execution);
+    }
+    if execution["fuel"].is_null() {
+        return show_progress(&execution, terminal);
     }
     let us = |name: &str| milliseconds(number(&execution, name));
     let times = format!("queue {}, sandbox {}, commit {}", us("queue_us"), us("sandbox_us"), us("commit_us"));
@@ -93,10 +129,9 @@ async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliErr
         ("time", times),
         ("re-runs", text(&execution, "reruns").trim_matches('0').to_owned()),
     ];
+    facts_of(&facts, terminal)?;
     let paint = terminal.out_paint();
-    let shown = facts.iter().filter(|(_, fact)| !fact.is_empty());
-    let mut lines: Vec<String> =
-        shown.map(|(word, fact)| format!("{}  {}", paint.dim(&format!("{word:<10}")), clean(fact))).collect();
+    let mut lines = Vec::new();
     if execution["code"].is_string() {
         let diagnostic = Diagnostic {
             code: text(&execution, "code"),
@@ -116,7 +151,7 @@ async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliErr
     if dropped > 0 {
         lines.push(format!("({dropped} log lines were over the limit and are lost)"));
     }
-    terminal.line(&lines.join("\n"))
+    if lines.is_empty() { Ok(()) } else { terminal.line(&lines.join("\n")) }
 }
 
 fn milliseconds(us: u64) -> String {

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use http::{HeaderValue, Method, StatusCode, header};
+use serde_json::json;
+
 use super::answer::Answer;
 use super::request;
 use crate::args::InvokeArgs;
 use crate::client::Api;
 use crate::client::api::segment;
-use crate::client::http::Call;
+use crate::client::http::{Call, Reply};
 use crate::client::problem::Problem;
 use crate::exit::CliError;
 use crate::output::Terminal;
+use crate::output::text::clean;
 
 /// The largest answer that a server can be told to allow.
 const MAX_ANSWER: usize = 64 << 20;
@@ -18,13 +22,27 @@ const MAX_ANSWER: usize = 64 << 20;
 /// A little more than the longest deadline that a server can be told to give a call.
 const TIMEOUT: Duration = Duration::from_secs(16 * 60);
 
+/// How long to follow an asynchronous call: it may wait behind others.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often to look again when the server lets go of who follows before the call has ended.
+const MAX_LOOKS: usize = 100;
+
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// Call the script.
 ///
 /// # Errors
 ///
 /// The arguments are wrong, the server cannot be reached, or the call failed.
 pub async fn run(args: &InvokeArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
-    let request = request::build(&args.request, terminal)?;
+    let mut request = request::build(&args.request, terminal)?;
+    if args.respond_async {
+        request.headers.append("prefer", HeaderValue::from_static("respond-async"));
+    }
+    if let Some(key) = &args.idempotency_key {
+        request.headers.insert("idempotency-key", quoted(key)?);
+    }
     let base = format!("/{}/{}", segment(api.app()), segment(&args.name));
     let call = Call {
         path: request.under(&base),
@@ -44,5 +62,66 @@ pub async fn run(args: &InvokeArgs, api: &Api, terminal: &mut Terminal) -> Resul
             return Err(error);
         }
     }
-    Answer::of(reply).print(&args.name, None, terminal)
+    match location(&reply) {
+        Some(location) if args.wait => {
+            let answer = wait(&location, api).await?;
+            Answer::of(answer).print(&args.name, None, terminal)
+        }
+        Some(location) => print_location(&reply, &location, api, terminal),
+        None => Answer::of(reply).print(&args.name, None, terminal),
+    }
+}
+
+/// A key as a string of Structured Fields (RFC 9651).
+fn quoted(key: &str) -> Result<HeaderValue, CliError> {
+    let text = format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""));
+    HeaderValue::try_from(text)
+        .map_err(|_| CliError::Usage(format!("--idempotency-key `{}` cannot stand in a header", clean(key))))
+}
+
+/// Where the answer will be, if the server has accepted the call and does not let us wait.
+fn location(reply: &Reply) -> Option<String> {
+    let header = |name: &str| reply.headers.get(name).and_then(|value| value.to_str().ok());
+    let accepted =
+        reply.status == StatusCode::ACCEPTED && header("preference-applied") == Some("respond-async");
+    // A script might answer so, too: no path but that of an execution is asked.
+    let location = header("location").filter(|location| location.starts_with("/api/v1/apps/"))?;
+    (accepted && location.contains("/executions/")).then(|| location.to_owned())
+}
+
+fn print_location(reply: &Reply, location: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let id = reply.headers.get("picloud-execution-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let url = api.url(location);
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "execution_id": id, "state": "queued", "url": url }));
+    }
+    terminal.note(&format!("accepted  execution {}", clean(id)));
+    terminal.line(&clean(&url))
+}
+
+/// The answer, when it is there. The key in the address is enough; the token stays here.
+async fn wait(location: &str, api: &Api) -> Result<Reply, CliError> {
+    let get = |path: &str| Call { with_token: false, ..Call::api(Method::GET, path) };
+    for _ in 0..MAX_LOOKS {
+        // It ends when the call has ended, or with the server.
+        let mut follow = get(location);
+        follow.headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let followed = api.http().send(Call { timeout: MAX_WAIT, ..follow }).await?;
+        if followed.status != StatusCode::OK {
+            return Err(Problem::of_api(&followed, api.http().server()));
+        }
+        let path = location.replacen('?', "/answer?", 1);
+        let answer =
+            api.http().send(Call { answer_limit: MAX_ANSWER, timeout: TIMEOUT, ..get(&path) }).await?;
+        let pending =
+            Problem::of(&answer).is_some_and(|problem| problem.code.as_deref() == Some("answer-pending"));
+        if !pending {
+            return Ok(answer);
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Err(CliError::Failed(format!(
+        "the call does not end; its answer will be at {}",
+        clean(&api.url(location))
+    )))
 }

@@ -188,3 +188,61 @@ async fn an_answer_that_is_no_http_or_no_tls_is_unreachable() {
         assert!(!done.err.contains('\u{1b}') && done.err.lines().count() == 1, "{}", done.err);
     }
 }
+
+#[tokio::test]
+async fn an_asynchronous_call_prints_where_its_answer_will_be() {
+    let accepted = || {
+        let mut response = ran(answer(202, &json!({})));
+        let headers = response.headers_mut();
+        headers.insert("preference-applied", HeaderValue::from_static("respond-async"));
+        headers.insert("location", HeaderValue::from_static("/api/v1/apps/default/executions/0192-1?key=k"));
+        response
+    };
+    let server = FakeServer::start(move |_| accepted()).await;
+    let words = ["invoke", "hello", "-d", "1", "--async", "--idempotency-key", "a \"b\""];
+    let done = picloud(&server.url, &words).await.expect(Exit::Ok);
+    assert_eq!(done.out, format!("{}/api/v1/apps/default/executions/0192-1?key=k\n", server.url));
+    assert_eq!(done.err, "accepted  execution 0192-1\n");
+    let seen = &server.seen()[0];
+    assert_eq!(seen.headers["prefer"], "respond-async");
+    assert_eq!(seen.headers["idempotency-key"], r#""a \"b\"""#);
+    picloud(&server.url, &["invoke", "hello", "--wait"]).await.expect(Exit::Usage);
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_answer() {
+    let server = FakeServer::start(|seen| match seen.line.as_str() {
+        "GET /default/hello" => {
+            let mut response = ran(answer(202, &json!({})));
+            let headers = response.headers_mut();
+            headers.insert("preference-applied", HeaderValue::from_static("respond-async"));
+            headers.insert("location", HeaderValue::from_static("/api/v1/apps/default/executions/1?key=k"));
+            response
+        }
+        "GET /api/v1/apps/default/executions/1?key=k" => {
+            assert_eq!(seen.headers["accept"], "text/event-stream");
+            assert!(!seen.headers.contains_key("authorization"));
+            with_type(200, "text/event-stream", "event: done\ndata: {}\n\n")
+        }
+        _ => ran(with_type(201, "text/plain", "said")),
+    })
+    .await;
+    let done = picloud(&server.url, &["invoke", "hello", "--async", "--wait"]).await.expect(Exit::Ok);
+    assert_eq!(done.out, "said");
+    assert!(done.err.starts_with("201 Created"), "{}", done.err);
+    assert_eq!(server.lines()[2], "GET /api/v1/apps/default/executions/1/answer?key=k");
+}
+
+#[tokio::test]
+async fn a_location_of_a_script_is_not_followed() {
+    let server = FakeServer::start(|_| {
+        let mut response = ran(with_type(202, "text/plain", "mine"));
+        let headers = response.headers_mut();
+        headers.insert("preference-applied", HeaderValue::from_static("respond-async"));
+        headers.insert("location", HeaderValue::from_static("//elsewhere/api/v1/apps/x/executions/1"));
+        response
+    })
+    .await;
+    let done = picloud(&server.url, &["invoke", "hello", "--async", "--wait"]).await.expect(Exit::Ok);
+    assert_eq!((done.out.as_str(), server.lines().len()), ("mine", 1));
+}
