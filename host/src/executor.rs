@@ -137,7 +137,8 @@ impl Executor {
             }
             let result = secrecy::keep(redactor, result, transaction.as_ref()).await;
             let commit = Instant::now();
-            let all_fuel = callees.iter().fold(fuel, |sum, callee| sum.saturating_add(callee.outcome.cost.fuel));
+            let all_fuel =
+                callees.iter().fold(fuel, |sum, callee| sum.saturating_add(callee.outcome.cost.fuel));
             let committed = self.commit(request, transaction, &result, all_fuel).await;
             if result.is_ok() {
                 cost.commit_us += u64::try_from(commit.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -88,7 +88,7 @@ pub struct EventFilter {
     #[arg(long)]
     pub queue: Option<String>,
 
-    /// Only those of this kind: kv, schedule, topic, queue, timer or webhook
+    /// Only those of this kind: kv, schedule, topic, queue, timer, webhook, mqtt, publish or http
     #[arg(long)]
     pub kind: Option<String>,
 
