@@ -121,12 +121,7 @@ impl Server {
             gate: Arc::new(Gate::new(settings::gate(config, &budget))),
             bodies: settings::bodies(config, &budget),
             answers: settings::answers(config, &budget),
-            kept: KeptCalls::new(
-                storage.kv.clone(),
-                Arc::new(storage.store.clone()),
-                clock.clone(),
-                api::execution_location,
-            ),
+            kept: kept_calls(&storage, clock.clone()),
             log: storage.telemetry.clone(),
             clock,
         });
@@ -259,6 +254,12 @@ async fn control_plane(
     };
     let metrics = prometheus::router(storage.telemetry.clone(), gauges);
     Ok(api::router(state).merge(metrics).fallback(nothing_here))
+}
+
+/// Keeps the answers of calls for those who come for them later.
+fn kept_calls(storage: &Storage, clock: Arc<dyn Clock>) -> KeptCalls {
+    let answers = Arc::new(storage.store.clone());
+    KeptCalls::new(storage.kv.clone(), answers, clock, api::execution_location)
 }
 
 /// Turns events into calls, through the same gate and executor as requests.

@@ -393,11 +393,8 @@ mod tests {
     #[test]
     fn every_page_starts_with_its_code() {
         for code in Code::ALL {
-            assert!(
-                code.page().starts_with(&format!("# {}\n", code.as_str())),
-                "docs/errors/{}.md",
-                code.as_str()
-            );
+            let name = code.as_str();
+            assert!(code.page().starts_with(&format!("# {name}\n")), "docs/errors/{name}.md");
         }
     }
 }
