@@ -10,6 +10,9 @@ use uuid::Uuid;
 /// How many may follow at once: each holds a connection.
 const MOST: usize = 1000;
 
+/// How many of them may follow the same call: whoever has the key to one must not take all the room.
+const MOST_OF_ONE: usize = 16;
+
 /// Everybody who follows a call.
 #[derive(Debug, Default)]
 pub struct Followers {
@@ -39,6 +42,9 @@ impl Followers {
     pub fn follow(self: &Arc<Self>, id: Uuid) -> Option<Following> {
         let mut calls = self.lock();
         if calls.values().map(watch::Sender::receiver_count).sum::<usize>() >= MOST {
+            return None;
+        }
+        if calls.get(&id).is_some_and(|news| news.receiver_count() >= MOST_OF_ONE) {
             return None;
         }
         let news = calls.entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();

@@ -18,7 +18,8 @@ pub(super) fn redact<'a>(
         if let Err(failure) = &mut outcome.result {
             redactor.redact(&mut failure.message);
         }
-        if let Payload::Http(call) = &mut request.payload {
+        if let Payload::Http(call) | Payload::Call(call) = &mut request.payload {
+            redactor.redact(&mut call.method);
             redactor.redact(&mut call.path);
         }
     }

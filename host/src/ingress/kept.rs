@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use super::repetition::{Claim, UnderWay, to_key};
@@ -18,6 +19,9 @@ use crate::problem::{Code, Problem};
 
 /// When to come back if too many calls wait, in seconds. How long they take is for their scripts.
 const RETRY_SECONDS: u64 = 10;
+
+/// How many may look for an answer at the same time.
+const LOOKING: usize = 4;
 
 /// Tells that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -34,6 +38,8 @@ pub struct KeptCalls {
     under_way: Arc<UnderWay>,
     /// How many calls each app is just accepting, which are not counted in the store yet.
     accepting: Mutex<HashMap<AppId, u64>>,
+    /// Those that look for an answer at the same time.
+    looking: Semaphore,
 }
 
 /// What is known of a request with an idempotency key.
@@ -63,7 +69,13 @@ impl KeptCalls {
     #[must_use]
     pub fn new(kv: Arc<dyn Kv>, stored: Arc<dyn Answers>, clock: Arc<dyn Clock>, locate: Locate) -> Self {
         let (under_way, accepting) = (Arc::default(), Mutex::default());
-        Self { kv, stored, clock, locate, under_way, accepting }
+        Self { kv, stored, clock, locate, under_way, accepting, looking: Semaphore::new(LOOKING) }
+    }
+
+    /// Wait for a turn to look for an answer, which is held until the answer is counted.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed.
+        self.looking.acquire().await.ok()
     }
 
     /// Whether a request with this key was there before.

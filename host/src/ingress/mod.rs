@@ -99,15 +99,21 @@ impl Ingress {
         let request = request::to_call(head, held.body.clone(), target, peer.ip());
         let claim = match wishes.idempotency_key {
             None => None,
-            Some(_) if self.answers.is_full() => return Err(self.full()),
-            Some(key) => match self.kept.seen(&request, key).await? {
-                Seen::Never(claim) => Some(claim),
-                Seen::Before(Again::Accepted(response)) => return Ok(response),
-                Seen::Before(Again::Answered(mut answer)) => {
-                    answer.body = self.answers.count(answer.body, &connection);
-                    return Ok(answer.into_response());
+            Some(key) => {
+                // A few at a time: a thousand beside each other would all find room before any of them had counted.
+                let _turn = self.kept.turn().await;
+                if self.answers.is_full() {
+                    return Err(self.full());
                 }
-            },
+                match self.kept.seen(&request, key).await? {
+                    Seen::Never(claim) => Some(claim),
+                    Seen::Before(Again::Accepted(response)) => return Ok(response),
+                    Seen::Before(Again::Answered(mut answer)) => {
+                        answer.body = self.answers.count(answer.body, &connection);
+                        return Ok(answer.into_response());
+                    }
+                }
+            }
         };
         let id = request.execution_id;
         // Once it has started a call runs to its end, even if the caller leaves: a commit cannot be called back, and

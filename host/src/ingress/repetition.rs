@@ -70,6 +70,28 @@ impl Drop for Claim {
     }
 }
 
+/// Headers that say nothing about who asks or for what, and that may be others when a request is repeated.
+const CHANGING: &[&str] = &[
+    "accept-encoding",
+    "cache-control",
+    "connection",
+    "content-length",
+    "date",
+    "expect",
+    "forwarded",
+    "idempotency-key",
+    "pragma",
+    "prefer",
+    "te",
+    "traceparent",
+    "tracestate",
+    "transfer-encoding",
+    "user-agent",
+    "via",
+    "x-real-ip",
+    "x-request-id",
+];
+
 /// A hash of everything that must be the same in a repeated request. It is not stored itself: what is made of it is not
 /// to be found out from what else is made of it.
 #[derive(Debug)]
@@ -87,11 +109,17 @@ impl Sameness {
         add(path.as_bytes());
         add(call.query.as_ref().map_or("", |query| query).as_bytes());
         add(&[u8::from(call.query.is_some())]);
-        for name in ["authorization", "cookie"] {
+        // Any of them may be what a script lets its caller in by.
+        let mut names: Vec<&str> = call.headers.keys().map(http::HeaderName::as_str).collect();
+        names.retain(|name| !CHANGING.contains(name) && !name.starts_with("x-forwarded-"));
+        names.sort_unstable();
+        for name in names {
             let values = values(&call.headers, name);
+            add(name.as_bytes());
             add(&(values.len() as u64).to_le_bytes());
             values.iter().for_each(|value| add(value));
         }
+        add(b"");
         add(&call.body);
         Self(hash.finalize().into())
     }
@@ -147,17 +175,22 @@ mod tests {
             call(|call| call.body = "".into()),
             call(header("authorization", "b")),
             call(header("cookie", "b")),
+            call(header("x-api-key", "b")),
             Sameness::of(
                 "/default/t",
                 &HttpCall { method: "POST".into(), body: "b".into(), ..HttpCall::default() },
             )
             .fingerprint(),
         ];
-        let others = [call(header("user-agent", "b")), call(|call| call.request_id = "r".into())];
-        assert_eq!(others, [all[0], all[0]]);
+        let others = [
+            call(header("user-agent", "b")),
+            call(header("x-forwarded-for", "b")),
+            call(|call| call.request_id = "r".into()),
+        ];
+        assert_eq!(others, [all[0]; 3]);
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 9);
+        assert_eq!(all.len(), 10);
     }
 
     #[test]

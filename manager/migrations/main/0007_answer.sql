@@ -28,6 +28,6 @@ create index answer_expires on answer (expires_ms) where expires_ms is not null;
 -- What was accepted and has no answer yet.
 create index answer_expected on answer (app_id, accepted_ms) where status is null;
 -- How much an app keeps, without going through the answers.
-create index answer_bytes on answer (app_id, bytes);
+create index answer_bytes on answer (app_id, bytes, expires_ms);
 -- Requests that wait or run.
 create index event_http on event (app_id) where kind = 'http' and state <> 'dead';

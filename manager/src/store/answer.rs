@@ -116,10 +116,9 @@ impl Answers for Store {
     }
 
     async fn totals(&self, app: AppId) -> Result<KeptTotals, StoreError> {
-        let totals =
-            |statement| sqlx::query_scalar::<_, i64>(statement).bind(app.0).fetch_one(&self.database.read);
-        let calls = totals(CALLS).await.map_err(failed)?;
-        let bytes = totals(BYTES).await.map_err(failed)?;
+        let total = |statement| sqlx::query_scalar::<_, i64>(statement).bind(app.0);
+        let calls = total(CALLS).fetch_one(&self.database.read).await.map_err(failed)?;
+        let bytes = total(BYTES).bind(self.now_ms()).fetch_one(&self.database.read).await.map_err(failed)?;
         Ok(KeptTotals { calls: to_u64(calls), bytes: to_u64(bytes) })
     }
 }
@@ -209,7 +208,11 @@ const ANSWER: &str = "
 
 const CALLS: &str = "select count(*) from event where app_id = $1 and kind = 'http' and state <> 'dead'";
 
-const BYTES: &str = "select coalesce(sum(bytes), 0) from answer where app_id = $1";
+// Not what has expired: a new answer takes some of that along, but there is none as long as there is no room.
+const BYTES: &str = "
+    select coalesce(sum(bytes), 0)
+    from   answer
+    where  app_id = $1 and (expires_ms is null or expires_ms > $2)";
 
 /// The statements whose cost must not grow with the table, each with the index that it must use.
 #[cfg(test)]

@@ -43,7 +43,8 @@ struct Tree {
 
 /// A call that has begun, and how it ended.
 struct Begun {
-    request: Arc<ExecRequest>,
+    /// Without what was sent with it, which would take memory until the tree has ended.
+    request: ExecRequest,
     started_ms: u64,
     outcome: Option<Outcome>,
 }
@@ -115,7 +116,7 @@ impl ScriptsSession {
     /// Note that a call begins. Returns its place, for [`Self::end`].
     pub(crate) fn begin(&self, request: Arc<ExecRequest>, started_ms: u64) -> usize {
         let mut begun = self.begun();
-        begun.push(Begun { request, started_ms, outcome: None });
+        begun.push(Begun { request: without_content(&request), started_ms, outcome: None });
         begun.len() - 1
     }
 
@@ -137,7 +138,7 @@ impl ScriptsSession {
         let begun = std::mem::take(&mut *self.begun());
         let callees = begun.into_iter().map(|begun| Callee {
             outcome: begun.outcome.unwrap_or_else(|| cut_off(&begun.request.limits)),
-            request: without_content(&begun.request),
+            request: begun.request,
             started_ms: begun.started_ms,
         });
         callees.collect()

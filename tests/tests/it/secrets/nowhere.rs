@@ -48,6 +48,12 @@ const ACTIONS: &[&str] = &[
     "http::get(`http://127.0.0.1:1/${secret}`)",
     "secrets::get(secret)",
     "fs::read(secret)",
+    "mqtt::publish(secret, secret)",
+    "scripts::invoke(secret)",
+    "scripts::invoke(\"careless\", secret, #{ query: \"n=0\" }).status",
+    "scripts::invoke(\"careless\", (), #{ query: \"n=5\" })",
+    "scripts::invoke(\"careless\", (), #{ method: secret })",
+    "scripts::invoke(\"careless\", (), #{ path: `/${url::encode_component(secret)}`, query: \"n=1000\" }).status",
     "loop { log::info(secret); }",
     "let a = []; loop { a.push(secret + a.len); }",
 ];
