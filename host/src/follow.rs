@@ -113,11 +113,13 @@ mod tests {
         let closing = CancellationToken::new();
         let followers = Arc::new(Followers::new(closing.clone()));
         let id = Uuid::now_v7();
-        let mut all: Vec<_> = (0..MOST).map(|_| followers.follow(id).unwrap()).collect();
+        let mut all: Vec<_> = (0..MOST_OF_ONE).map(|_| followers.follow(id).unwrap()).collect();
+        assert!(followers.follow(id).is_none(), "one call does not take all the room");
+        all.extend((MOST_OF_ONE..MOST).map(|_| followers.follow(Uuid::now_v7()).unwrap()));
         assert!(followers.follow(Uuid::now_v7()).is_none());
         closing.cancel();
         assert!(!all[0].changed().await);
-        all.pop();
+        all.remove(0);
         assert!(followers.follow(id).is_some());
     }
 }

@@ -53,8 +53,9 @@ Examples:
     },
 }
 
-/// `picloud events`.
+/// `picloud events`. A filter before a subcommand would be taken for the subcommand's own.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct EventsArgs {
     /// The app
     #[arg(long, default_value = "default", global = true)]

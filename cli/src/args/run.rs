@@ -15,7 +15,8 @@ Examples:
 
 An event is a JSON object in the words of CloudEvents. Only `type` has to be there:
   {\"type\": \"picloud.kv.set\", \"id\": \"1\", \"source\": \"/default/kv\", \"subject\": \"a key\",
-   \"time\": \"2026-01-31T12:00:00Z\", \"data\": {\"new\": 1}}
+   \"time\": \"2026-01-31T12:00:00Z\", \"data\": {\"key\": \"a key\",
+   \"change\": \"set\", \"before\": null, \"after\": 1}}
 `time_ms` (milliseconds since 1970) may stand for `time`.
 
 Keys and values are in memory: there are none at first, and none are left.";

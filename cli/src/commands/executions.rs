@@ -127,7 +127,7 @@ async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliErr
         ("fuel", thousands(number(&execution, "fuel"))),
         ("memory", bytes(number(&execution, "memory_bytes"))),
         ("time", times),
-        ("re-runs", text(&execution, "reruns").trim_matches('0').to_owned()),
+        ("re-runs", Some(text(&execution, "reruns")).filter(|reruns| reruns != "0").unwrap_or_default()),
     ];
     facts_of(&facts, terminal)?;
     let paint = terminal.out_paint();
