@@ -79,6 +79,7 @@ const CHANGING: &[&str] = &[
     "date",
     "expect",
     "forwarded",
+    "host",
     "idempotency-key",
     "pragma",
     "prefer",
