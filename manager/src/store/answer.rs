@@ -218,7 +218,7 @@ const BYTES: &str = "
 #[cfg(test)]
 pub(crate) const STATEMENTS: [(&str, &str); 9] = [
     (KEEP, "sqlite_autoindex_answer_1 (id=?)"),
-    (FORGET, "COVERING INDEX answer_expires (expires_ms<?)"),
+    (FORGET, "INDEX answer_expires (expires_ms<?)"),
     (FORGET_TAKEN_BACK, "answer_expected (app_id=? AND accepted_ms<?)"),
     (FORGET_REPEATED, "answer_idempotency (app_id=? AND script=? AND idempotency_key=?)"),
     (CALL, "sqlite_autoindex_answer_1 (id=?)"),

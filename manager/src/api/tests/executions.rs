@@ -58,6 +58,7 @@ async fn an_execution_is_shown_whole() {
         "method": "GET", "path": "/default/hello", "request_id": "request", "log_dropped": 0,
     });
     assert_eq!(api.get(EXECUTIONS).await.json(), json!({"items": [expected], "next_cursor": null}));
+    expected["state"] = json!("done");
     expected["log"] = json!([{"at": "2026-01-31T12:00:00.128Z", "level": "warn", "message": "careful"}]);
     assert_eq!(api.get(&format!("{EXECUTIONS}/{id}")).await.json(), expected);
 }
