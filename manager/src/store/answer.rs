@@ -224,6 +224,6 @@ pub(crate) const STATEMENTS: [(&str, &str); 9] = [
     (CALL, "sqlite_autoindex_answer_1 (id=?)"),
     (CALL, "sqlite_autoindex_event_1 (id=?)"),
     (REPEATED, "answer_idempotency (app_id=? AND script=? AND idempotency_key=?)"),
-    (CALLS, "COVERING INDEX event_http (app_id=?)"),
-    (BYTES, "COVERING INDEX answer_bytes (app_id=?)"),
+    (CALLS, "INDEX event_http (app_id=?)"),
+    (BYTES, "INDEX answer_bytes (app_id=?)"),
 ];
