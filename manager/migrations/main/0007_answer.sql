@@ -24,10 +24,10 @@ create table answer (
 );
 
 create unique index answer_idempotency on answer (app_id, script, idempotency_key) where idempotency_key is not null;
-create index answer_expires on answer (expires_ms) where expires_ms is not null;
+create index answer_expires on answer (expires_ms, id) where expires_ms is not null;
 -- What was accepted and has no answer yet.
 create index answer_expected on answer (app_id, accepted_ms) where status is null;
 -- How much an app keeps, without going through the answers.
 create index answer_bytes on answer (app_id, bytes, expires_ms);
--- Requests that wait or run.
-create index event_http on event (app_id) where kind = 'http' and state <> 'dead';
+-- Requests that wait or run; all that counting them asks for, so that it goes past no request.
+create index event_http on event (app_id, state, kind) where kind = 'http' and state <> 'dead';

@@ -218,12 +218,12 @@ const BYTES: &str = "
 #[cfg(test)]
 pub(crate) const STATEMENTS: [(&str, &str); 9] = [
     (KEEP, "sqlite_autoindex_answer_1 (id=?)"),
-    (FORGET, "INDEX answer_expires (expires_ms<?)"),
+    (FORGET, "COVERING INDEX answer_expires (expires_ms<?)"),
     (FORGET_TAKEN_BACK, "answer_expected (app_id=? AND accepted_ms<?)"),
     (FORGET_REPEATED, "answer_idempotency (app_id=? AND script=? AND idempotency_key=?)"),
     (CALL, "sqlite_autoindex_answer_1 (id=?)"),
     (CALL, "sqlite_autoindex_event_1 (id=?)"),
     (REPEATED, "answer_idempotency (app_id=? AND script=? AND idempotency_key=?)"),
-    (CALLS, "INDEX event_http (app_id=?)"),
-    (BYTES, "INDEX answer_bytes (app_id=?)"),
+    (CALLS, "COVERING INDEX event_http (app_id=?)"),
+    (BYTES, "COVERING INDEX answer_bytes (app_id=?)"),
 ];
