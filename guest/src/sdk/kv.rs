@@ -1,7 +1,7 @@
 //! The module `kv`: keys and values of the app, in the transaction of the call.
 
 use picloud_sdk_wit::picloud::sdk::kv::{self, Error, Page, Value};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, Module};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Module};
 
 use crate::modules::json;
 use crate::sdk::{add, error};
@@ -46,14 +46,16 @@ fn get(key: &str, default: Dynamic) -> Result<Dynamic> {
 }
 
 fn get_many(keys: &Array) -> Result<Array> {
-    let keys = keys
-        .iter()
-        .map(|key| {
-            key.clone().into_string().map_err(|kind| error(format!("kv: a key must be a string, not {kind}")))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let values = kv::get_many(&keys).map_err(explain)?;
+    let values = kv::get_many(&to_keys(keys)?).map_err(explain)?;
     values.into_iter().map(|value| value.map_or(Ok(Dynamic::UNIT), from_value)).collect()
+}
+
+fn to_keys(keys: &Array) -> Result<Vec<String>> {
+    let text = |key: &Dynamic| match key.read_lock::<ImmutableString>() {
+        Some(key) => Ok(cut(&key).to_owned()),
+        None => Err(error(format!("kv: a key must be a string, not {}", key.type_name()))),
+    };
+    keys.iter().map(text).collect()
 }
 
 fn set(key: &str, value: &Dynamic, ttl_ms: Option<i64>) -> Result<()> {
@@ -136,4 +138,32 @@ fn explain(reason: Error) -> Box<EvalAltResult> {
             "kv: the top level runs at upload, where there are no keys; use kv in a handler".to_owned()
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn array(script: &str) -> Array {
+        Engine::new().eval(script).unwrap()
+    }
+
+    #[test]
+    fn a_long_key_is_cut_between_characters_and_stays_too_long_also_among_many() {
+        assert_eq!(to_keys(&array(r#"let a = "a"; let f = || a; [a, "ö"]"#)).unwrap(), ["a", "ö"]);
+        for character in ["a", "é", "€", "😀"] {
+            let long = character.repeat(10_000);
+            let keys = to_keys(&vec![long.clone().into()]).unwrap();
+            assert_eq!(keys, [cut(&long)], "{character}");
+            assert!((4097..=4104).contains(&keys[0].len()), "{character}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_no_string_is_refused_before_the_host_is_asked() {
+        for (keys, kind) in [("[1]", "i64"), (r#"["a", ()]"#, "()"), ("[blob(1)]", "blob")] {
+            let refused = to_keys(&array(keys)).unwrap_err().to_string();
+            assert!(refused.contains(&format!("kv: a key must be a string, not {kind}")), "{refused}");
+        }
+    }
 }
