@@ -1,10 +1,11 @@
 //! Rhai in WebAssembly: what runs inside the sandbox.
 //!
 //! In reading order: `script` (load one, call it), `engine` (what the language offers), `sdk` (services of the host, one
-//! file for each WIT interface), `modules` (functions that need no host), `answer` and `failure` (how a call ends),
-//! `memory` (the allocator and the capture of the image).
+//! file for each WIT interface), `arguments` (how those read what scripts hand them), `modules` (functions that need no
+//! host), `answer` and `failure` (how a call ends), `memory` (the allocator and the capture of the image).
 
 mod answer;
+mod arguments;
 mod engine;
 mod failure;
 mod memory;

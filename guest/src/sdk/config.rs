@@ -3,8 +3,9 @@
 use picloud_sdk_wit::picloud::sdk::config::{self, Error};
 use rhai::{Dynamic, Engine, EvalAltResult, Module};
 
+use crate::arguments::{MAX_NAME, cut};
 use crate::modules::json;
-use crate::sdk::{add, cut_name, error};
+use crate::sdk::{add, error};
 
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {
@@ -15,7 +16,7 @@ pub(crate) fn register(engine: &mut Engine) {
 }
 
 fn get(name: &str, default: Dynamic) -> Result<Dynamic, Box<EvalAltResult>> {
-    match config::get(cut_name(name)) {
+    match config::get(cut(name, MAX_NAME)) {
         Ok(None) => Ok(default),
         Ok(Some(text)) => json::from_text(&text)
             .map_err(|reason| error(format!("config: the value cannot be read: {reason}"))),

@@ -3,12 +3,16 @@
 use picloud_sdk_wit::picloud::sdk::fs::{self, Error, Kind, Metadata};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, Module};
 
+use crate::arguments::{self, list_limit};
 use crate::sdk::{add, error};
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// The most entries of one `fs::list`.
-const MAX_LIST: i64 = 1000;
+const MAX_LIST: u32 = 1000;
+
+/// The longest path, in bytes.
+const MAX_PATH: usize = 4096;
 
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {
@@ -38,11 +42,9 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_static_module("fs", module.into());
 }
 
-/// A path that is longer than any path may be stays so. The rest of it need not be handed over, since the host copies it
-/// at no charge.
+/// As much of a path as the host needs.
 fn cut(path: &str) -> &str {
-    const MOST: usize = 4096 + 8;
-    &path[..path.floor_char_boundary(MOST)]
+    arguments::cut(path, MAX_PATH)
 }
 
 fn read(path: &str) -> Result<String> {
@@ -74,8 +76,7 @@ fn with_bytes(data: &Dynamic, write: impl FnOnce(&[u8]) -> Result<()>) -> Result
 
 /// The entries of a directory, and whether there are more.
 fn list(path: &str, limit: i64, after: Option<&str>) -> Result<(Array, bool)> {
-    let limit = u32::try_from(limit).ok().filter(|limit| (1..=MAX_LIST).contains(&i64::from(*limit)));
-    let limit = limit.ok_or_else(|| error(format!("fs: the limit of list must be 1 to {MAX_LIST}")))?;
+    let limit = list_limit("fs", limit, MAX_LIST)?;
     let page = fs::list(cut(path), after.map(cut), limit).map_err(|why| explain(path, why))?;
     let entry = |entry: fs::Entry| {
         let mut map = from_metadata(&entry.metadata);
@@ -87,7 +88,7 @@ fn list(path: &str, limit: i64, after: Option<&str>) -> Result<(Array, bool)> {
 
 /// All entries. Part of them would pass for all, so there are none if they are too many.
 fn list_all(path: &str) -> Result<Array> {
-    match list(path, MAX_LIST, None)? {
+    match list(path, i64::from(MAX_LIST), None)? {
         (entries, false) => Ok(entries),
         (_, true) => Err(error(format!(
             "fs: {} has more than {MAX_LIST} entries; fs::list(path, limit, after) lists some of them",
@@ -154,19 +155,11 @@ fn explain(path: &str, reason: Error) -> Box<EvalAltResult> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sdk::testing::{self, assert_told};
 
-    /// What a script catches of an error that comes before the host is asked.
     #[track_caller]
     fn message(script: &str) -> String {
-        let mut engine = Engine::new();
-        register(&mut engine);
-        match *engine.eval::<Dynamic>(script).expect_err(script) {
-            EvalAltResult::ErrorRuntime(value, position) => {
-                assert!(!position.is_none(), "an error has a position: {script}");
-                value.into_string().unwrap()
-            }
-            other => panic!("{other}"),
-        }
+        testing::message(register, script)
     }
 
     #[test]
@@ -247,9 +240,7 @@ mod tests {
             (Error::Failed("no storage space".to_owned()), "`data/a`: no storage space"),
             (Error::NoCall, "top level"),
         ] {
-            let EvalAltResult::ErrorRuntime(value, _) = *explain("data/a", reason) else { panic!("{part}") };
-            let text = value.into_string().unwrap();
-            assert!(text.starts_with("fs: ") && text.contains(part), "{text}");
+            assert_told("fs", *explain("data/a", reason), part);
         }
     }
 }

@@ -10,7 +10,7 @@ use picloud_sdk_wit::picloud::sdk::http::{self, Error, Request};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, Module, NativeCallContext};
 
 use crate::sdk::error;
-pub(crate) use content::{Content, text};
+pub(crate) use content::Content;
 pub(crate) use response::HttpResponse;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;

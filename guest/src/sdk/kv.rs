@@ -3,6 +3,7 @@
 use picloud_sdk_wit::picloud::sdk::kv::{self, Error, Page, Value};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Module};
 
+use crate::arguments::{self, list_limit};
 use crate::modules::json;
 use crate::sdk::{add, error};
 
@@ -10,6 +11,12 @@ type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// How many entries `kv::list` gives when the script does not say.
 const DEFAULT_LIMIT: i64 = 100;
+
+/// The most entries of one `kv::list`.
+const MAX_LIST: u32 = 1000;
+
+/// No limit on keys is higher, in bytes.
+const MAX_KEY: usize = 4096;
 
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {
@@ -34,11 +41,9 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_static_module("kv", module.into());
 }
 
-/// A key that is longer than any limit on keys stays so. The rest of it need not be handed over, since the host copies it
-/// at no charge.
+/// As much of a key as the host needs.
 fn cut(key: &str) -> &str {
-    const MOST: usize = 4096 + 8;
-    &key[..key.floor_char_boundary(MOST)]
+    arguments::cut(key, MAX_KEY)
 }
 
 fn get(key: &str, default: Dynamic) -> Result<Dynamic> {
@@ -78,8 +83,7 @@ fn compare_and_swap(key: &str, expected: &Dynamic, new: &Dynamic) -> Result<bool
 
 /// `#{ entries: [#{ key, value }, ...], cursor }`, where `cursor` is `()` on the last page.
 fn list(prefix: &str, limit: i64, cursor: Dynamic) -> Result<Map> {
-    let limit = u32::try_from(limit).ok().filter(|limit| (1..=1000).contains(limit));
-    let limit = limit.ok_or_else(|| error("kv: the limit of list must be 1 to 1000"))?;
+    let limit = list_limit("kv", limit, MAX_LIST)?;
     let cursor = if cursor.is_unit() {
         None
     } else {

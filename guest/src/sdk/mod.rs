@@ -39,13 +39,6 @@ pub(crate) fn error(message: impl Into<String>) -> Box<EvalAltResult> {
     modules::error(message.into(), Position::NONE)
 }
 
-/// A name that is longer than any name stays so. The rest of it need not be handed over, since the host copies it at no
-/// charge.
-fn cut_name(name: &str) -> &str {
-    const MOST: usize = 64;
-    &name[..name.floor_char_boundary(MOST)]
-}
-
 /// Add a function to a module. Its errors get the position of the call, which the interpreter leaves out for functions of
 /// modules.
 macro_rules! add {
@@ -67,3 +60,32 @@ macro_rules! add {
     };
 }
 pub(crate) use add;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What the tests of the services share.
+
+    use rhai::{Dynamic, Engine, EvalAltResult};
+
+    /// What a script catches of an error that comes before the host is asked. `register` adds the service.
+    #[track_caller]
+    pub(crate) fn message(register: fn(&mut Engine), script: &str) -> String {
+        let mut engine = Engine::new();
+        register(&mut engine);
+        match *engine.eval::<Dynamic>(script).expect_err(script) {
+            EvalAltResult::ErrorRuntime(value, position) => {
+                assert!(!position.is_none(), "an error has a position: {script}");
+                value.into_string().unwrap()
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    /// The text of an error of a service begins with the service's name, and holds `part`.
+    #[track_caller]
+    pub(crate) fn assert_told(service: &str, error: EvalAltResult, part: &str) {
+        let EvalAltResult::ErrorRuntime(value, _) = error else { panic!("{error}") };
+        let text = value.into_string().unwrap();
+        assert!(text.starts_with(&format!("{service}: ")) && text.contains(part), "{text}");
+    }
+}

@@ -3,10 +3,17 @@
 use picloud_sdk_wit::picloud::sdk::mqtt::{self, Error, Options};
 use rhai::{Dynamic, Engine, EvalAltResult, Map, Module};
 
+use crate::arguments::{check_names, cut, flag};
 use crate::modules::json;
 use crate::sdk::{add, error};
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
+
+/// What options may hold.
+const OPTIONS: [&str; 3] = ["qos", "retain", "expiry_seconds"];
+
+/// The longest topic, in bytes.
+const MAX_TOPIC: usize = 1024;
 
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {
@@ -16,16 +23,10 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_static_module("mqtt", module.into());
 }
 
-/// A topic that is longer than a topic may be stays so. The rest of it need not be handed over.
-fn cut(topic: &str) -> &str {
-    const MOST: usize = 1024 + 8;
-    &topic[..topic.floor_char_boundary(MOST)]
-}
-
 /// The id of the event that delivers the message.
 fn publish(topic: &str, payload: Dynamic, options: &Map) -> Result<String> {
     let options = to_options(options)?;
-    mqtt::publish(cut(topic), &to_payload(payload)?, options).map_err(explain)
+    mqtt::publish(cut(topic, MAX_TOPIC), &to_payload(payload)?, options).map_err(explain)
 }
 
 /// A string and a blob as they are, anything else as JSON.
@@ -41,30 +42,17 @@ fn to_payload(value: Dynamic) -> Result<Vec<u8>> {
         .map_err(|reason| error(format!("mqtt: the payload cannot be sent: {reason}")))
 }
 
-/// A misspelt option is an error: a message that is not kept because nobody looked at it would be worse.
 fn to_options(map: &Map) -> Result<Options> {
-    let mut options = Options { qos: 1, retain: false, expiry_seconds: None };
-    for (name, value) in map {
-        match name.as_str() {
-            "qos" => options.qos = qos(value)?,
-            "retain" => options.retain = flag(value)?,
-            "expiry_seconds" => options.expiry_seconds = Some(seconds(value)?),
-            _ => {
-                return Err(error(format!(
-                    "mqtt: there is no option `{name}`, only `qos`, `retain` and `expiry_seconds`"
-                )));
-            }
-        }
-    }
-    Ok(options)
+    check_names("mqtt", map, &OPTIONS)?;
+    Ok(Options {
+        qos: map.get("qos").map_or(Ok(1), qos)?,
+        retain: map.get("retain").map_or(Ok(false), |value| flag("mqtt", "retain", value))?,
+        expiry_seconds: map.get("expiry_seconds").map(seconds).transpose()?,
+    })
 }
 
 fn qos(value: &Dynamic) -> Result<u8> {
     value.as_int().ok().and_then(|qos| u8::try_from(qos).ok()).ok_or_else(|| explain(Error::QosInvalid))
-}
-
-fn flag(value: &Dynamic) -> Result<bool> {
-    value.as_bool().map_err(|kind| error(format!("mqtt: `retain` must be true or false, not {kind}")))
 }
 
 fn seconds(value: &Dynamic) -> Result<u32> {
@@ -105,18 +93,11 @@ fn explain(reason: Error) -> Box<EvalAltResult> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sdk::testing::{self, assert_told};
 
     #[track_caller]
     fn message(script: &str) -> String {
-        let mut engine = Engine::new();
-        register(&mut engine);
-        match *engine.eval::<Dynamic>(script).expect_err(script) {
-            EvalAltResult::ErrorRuntime(value, position) => {
-                assert!(!position.is_none(), "an error has a position: {script}");
-                value.into_string().unwrap()
-            }
-            other => panic!("{other}"),
-        }
+        testing::message(register, script)
     }
 
     #[test]
@@ -164,9 +145,7 @@ mod tests {
             (Error::TooManyBytes(8_388_608), "at most 8388608 bytes"),
             (Error::NoCall, "top level"),
         ] {
-            let EvalAltResult::ErrorRuntime(value, _) = *explain(reason) else { panic!("{part}") };
-            let text = value.into_string().unwrap();
-            assert!(text.starts_with("mqtt: ") && text.contains(part), "{text}");
+            assert_told("mqtt", *explain(reason), part);
         }
     }
 }

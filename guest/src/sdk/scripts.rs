@@ -6,18 +6,18 @@ use picloud_sdk_wit::picloud::sdk::http::Response;
 use picloud_sdk_wit::picloud::sdk::scripts::{self, Error, Request};
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map, Module};
 
+use crate::arguments::{self, check_names, text};
 use crate::modules::url;
-use crate::sdk::http::{Content, HttpResponse, text};
+use crate::sdk::http::{Content, HttpResponse};
 use crate::sdk::{add, error};
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// What options may hold. A misspelt one would be ignored where it matters.
+/// What options may hold.
 const OPTIONS: [&str; 6] = ["body", "headers", "json", "method", "path", "query"];
 
-/// The host takes no longer path, query or name. The rest of it need not be handed over, since the host copies it at no
-/// charge.
-const MOST_TEXT: usize = 8192 + 8;
+/// The longest path and the longest query, in bytes. Names are shorter.
+const MAX_TEXT: usize = 8192;
 
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {
@@ -43,9 +43,7 @@ fn invoke(script: &str, body: &Dynamic, options: Map) -> Result<Rc<HttpResponse>
 
 /// The method is POST with a body and GET without one, if the options do not say.
 fn request(body: &Dynamic, mut options: Map) -> Result<Request> {
-    if let Some(unknown) = options.keys().find(|name| !OPTIONS.contains(&name.as_str())) {
-        return Err(error(format!("scripts: there is no option {unknown:?}, only {}", OPTIONS.join(", "))));
-    }
+    check_names("scripts", &options, &OPTIONS)?;
     let Content { headers, body } = Content::of("scripts", Some(body), &options)?;
     let mut option = |name| options.remove(name).map(|value| text("scripts", name, value)).transpose();
     let method = option("method")?.unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.into());
@@ -59,8 +57,9 @@ fn request(body: &Dynamic, mut options: Map) -> Result<Request> {
     })
 }
 
+/// As much of a text as the host needs.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MOST_TEXT)]
+    arguments::cut(text, MAX_TEXT)
 }
 
 /// As it is sent, or the parameters as a map.
@@ -122,7 +121,7 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (options, expected) in [
-            ("#{metod: \"GET\"}", "scripts: there is no option \"metod\", only body, headers,"),
+            ("#{metod: \"GET\"}", "scripts: there is no option `metod`, only `body`, `headers`,"),
             ("#{path: 1}", "scripts: `path` must be a string, not i64"),
             ("#{query: 1}", "scripts: `query` must be a string, not i64"),
             ("#{body: 1, json: 2}", "scripts: a request has one body"),

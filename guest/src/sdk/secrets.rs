@@ -3,19 +3,24 @@
 use picloud_sdk_wit::picloud::sdk::secrets::{self, Error};
 use rhai::{Engine, EvalAltResult, Module};
 
-use crate::sdk::{add, cut_name, error};
+use crate::arguments::{MAX_NAME, cut};
+use crate::sdk::{add, error};
 
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
-    add!(module, "get", |name: &str| secrets::get(cut_name(name)).map_err(|reason| explain(name, reason)));
-    add!(module, "has", |name: &str| secrets::has(cut_name(name)).map_err(|reason| explain(name, reason)));
+    add!(module, "get", |name: &str| {
+        secrets::get(cut(name, MAX_NAME)).map_err(|reason| explain(name, reason))
+    });
+    add!(module, "has", |name: &str| {
+        secrets::has(cut(name, MAX_NAME)).map_err(|reason| explain(name, reason))
+    });
     engine.register_static_module("secrets", module.into());
 }
 
 /// The text that a script catches.
 fn explain(name: &str, reason: Error) -> Box<EvalAltResult> {
-    let shown = cut_name(name);
+    let shown = cut(name, MAX_NAME);
     let name = if shown.len() < name.len() { format!("{shown}...") } else { shown.to_owned() };
     error(match reason {
         Error::NotFound => format!("secrets: secret-not-found: the app has no secret {name:?}"),

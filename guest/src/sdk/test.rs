@@ -11,9 +11,10 @@ use picloud_sdk_wit::picloud::sdk::test::{self, Error, Fixture, Made, Sent};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, INT, ImmutableString, Map, Module};
 
 use crate::answer;
+use crate::arguments::{check_names, text};
 use crate::modules::json;
 use crate::modules::time;
-use crate::sdk::http::{Content, HttpResponse, text};
+use crate::sdk::http::{Content, HttpResponse};
 use crate::sdk::{add, error};
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
@@ -57,34 +58,24 @@ fn positive(what: &str, number: INT) -> Result<u64> {
 
 /// `#{ method, url }` and `#{ status, headers, body, json }` or `#{ error }`.
 fn fixture(request: &Map, mut answer: Map) -> Result<Fixture> {
-    known(request, &["method", "url"])?;
+    check_names("test", request, &["method", "url"])?;
     let option = |name: &str| request.get(name).map(|value| text("test", name, value.clone())).transpose();
     let method = option("method")?.unwrap_or_else(|| "GET".into()).to_ascii_uppercase();
     let url = option("url")?.ok_or_else(|| error("test: a fixture needs a `url`"))?.to_string();
     if let Some(why) = answer.remove("error") {
-        known(&answer, &[])?;
+        if let Some(other) = answer.keys().next() {
+            return Err(error(format!("test: `error` stands alone, without `{other}`")));
+        }
         let why = Some(text("test", "error", why)?.to_string());
         return Ok(Fixture { method, url, status: 200, headers: Vec::new(), body: Vec::new(), error: why });
     }
-    known(&answer, &FIXTURE)?;
+    check_names("test", &answer, &FIXTURE)?;
     let status = answer.remove("status").map_or(Ok(200), |status| {
         let status = status.as_int().ok().and_then(|status| u16::try_from(status).ok());
         status.ok_or_else(|| error("test: `status` must be an integer from 100 to 999"))
     })?;
     let Content { headers, body } = Content::of("test", None, &answer)?;
     Ok(Fixture { method, url, status, headers, body: body.unwrap_or_default(), error: None })
-}
-
-fn known(options: &Map, names: &[&str]) -> Result<()> {
-    match options.keys().find(|name| !names.contains(&name.as_str())) {
-        Some(unknown) if names.is_empty() => {
-            Err(error(format!("test: `error` stands alone, without {unknown:?}")))
-        }
-        Some(unknown) => {
-            Err(error(format!("test: there is no option {unknown:?}, only {}", names.join(", "))))
-        }
-        None => Ok(()),
-    }
 }
 
 /// What a client would get for what `handle` has returned.

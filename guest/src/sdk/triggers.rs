@@ -3,6 +3,7 @@
 use picloud_sdk_wit::picloud::sdk::triggers::{self, Error, Options, Waiting};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, Module};
 
+use crate::arguments::{self, check_names, integer, list_limit, text};
 use crate::modules::json;
 use crate::sdk::{add, error};
 
@@ -10,6 +11,15 @@ type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// How many events `triggers::list` gives when the script does not say.
 const DEFAULT_LIMIT: i64 = 20;
+
+/// The most events of one `triggers::list`.
+const MAX_LIST: u32 = 100;
+
+/// The longest topic, type and dedupe key, in bytes. Names and ids are shorter.
+const MAX_TEXT: usize = 256;
+
+/// What options may hold.
+const OPTIONS: [&str; 3] = ["delay_ms", "dedupe_key", "attempts"];
 
 /// Register the module.
 pub(crate) fn register(engine: &mut Engine) {
@@ -25,11 +35,9 @@ pub(crate) fn register(engine: &mut Engine) {
     engine.register_static_module("triggers", module.into());
 }
 
-/// A text that is longer than any limit on it stays so: topics, types and dedupe keys have 256 bytes at most, names and
-/// ids fewer. The rest of it need not be handed over, since the host copies it at no charge.
+/// As much of a text as the host needs.
 fn cut(text: &str) -> &str {
-    const MOST: usize = 256 + 8;
-    &text[..text.floor_char_boundary(MOST)]
+    arguments::cut(text, MAX_TEXT)
 }
 
 /// How many events were made.
@@ -50,8 +58,7 @@ fn schedule(script: &str, at_ms: i64, data: &Dynamic) -> Result<String> {
 }
 
 fn list(script: &str, limit: i64) -> Result<Array> {
-    let limit = u32::try_from(limit).ok().filter(|limit| (1..=100).contains(limit));
-    let limit = limit.ok_or_else(|| error("triggers: the limit of list must be 1 to 100"))?;
+    let limit = list_limit("triggers", limit, MAX_LIST)?;
     let events = triggers::list(cut(script), limit).map_err(explain)?;
     Ok(events.into_iter().map(|event| from_waiting(event).into()).collect())
 }
@@ -77,41 +84,27 @@ fn to_data(data: &Dynamic) -> Result<String> {
     text.map_err(|reason| error(format!("triggers: the data cannot be sent: {reason}")))
 }
 
-/// A misspelt option is an error: an event that runs at once, or twice, because nobody looked at it would be worse.
 fn to_options(map: &Map) -> Result<Options> {
-    let mut options = Options { delay_ms: 0, dedupe_key: None, attempts: None };
-    for (name, value) in map {
-        match name.as_str() {
-            "delay_ms" => options.delay_ms = delay(integer(name, value)?)?,
-            "dedupe_key" => options.dedupe_key = Some(dedupe_key(value)?),
-            "attempts" => options.attempts = Some(attempts(integer(name, value)?)?),
-            _ => {
-                return Err(error(format!(
-                    "triggers: there is no option `{name}`, only `delay_ms`, `dedupe_key` and `attempts`"
-                )));
-            }
-        }
-    }
-    Ok(options)
+    check_names("triggers", map, &OPTIONS)?;
+    Ok(Options {
+        delay_ms: map.get("delay_ms").map_or(Ok(0), delay)?,
+        dedupe_key: map.get("dedupe_key").map(dedupe_key).transpose()?,
+        attempts: map.get("attempts").map(attempts).transpose()?,
+    })
 }
 
-fn integer(name: &str, value: &Dynamic) -> Result<i64> {
-    value.as_int().map_err(|kind| error(format!("triggers: `{name}` must be an integer, not {kind}")))
+fn delay(ms: &Dynamic) -> Result<u64> {
+    u64::try_from(integer("triggers", "delay_ms", ms)?)
+        .map_err(|_| error("triggers: `delay_ms` must be at least 0 milliseconds"))
 }
 
-fn dedupe_key(value: &Dynamic) -> Result<String> {
-    let text = value.clone().into_immutable_string();
-    let text = text.map_err(|kind| error(format!("triggers: `dedupe_key` must be a string, not {kind}")))?;
-    Ok(cut(&text).to_owned())
+fn dedupe_key(key: &Dynamic) -> Result<String> {
+    text("triggers", "dedupe_key", key.clone()).map(|key| cut(&key).to_owned())
 }
 
 /// The host knows the bounds; a number that cannot be handed over is beyond them.
-fn attempts(attempts: i64) -> Result<u32> {
-    u32::try_from(attempts).map_err(|_| explain(Error::AttemptsInvalid))
-}
-
-fn delay(ms: i64) -> Result<u64> {
-    u64::try_from(ms).map_err(|_| error("triggers: `delay_ms` must be at least 0 milliseconds"))
+fn attempts(attempts: &Dynamic) -> Result<u32> {
+    u32::try_from(integer("triggers", "attempts", attempts)?).map_err(|_| explain(Error::AttemptsInvalid))
 }
 
 fn time(ms: i64) -> Result<u64> {
@@ -147,19 +140,11 @@ fn explain(reason: Error) -> Box<EvalAltResult> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sdk::testing::{self, assert_told};
 
-    /// What a script catches of an error that comes before the host is asked.
     #[track_caller]
     fn message(script: &str) -> String {
-        let mut engine = Engine::new();
-        register(&mut engine);
-        match *engine.eval::<Dynamic>(script).expect_err(script) {
-            EvalAltResult::ErrorRuntime(value, position) => {
-                assert!(!position.is_none(), "an error has a position: {script}");
-                value.into_string().unwrap()
-            }
-            other => panic!("{other}"),
-        }
+        testing::message(register, script)
     }
 
     #[track_caller]
@@ -242,12 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters_and_stays_too_long() {
-        assert_eq!(cut("home/kitchen"), "home/kitchen");
-        for character in ["a", "é", "€", "😀"] {
-            let long = character.repeat(10_000);
-            assert!((257..=264).contains(&cut(&long).len()), "{character}");
-        }
+    fn a_long_dedupe_key_is_cut_and_stays_too_long() {
         let key = Map::from([("dedupe_key".into(), "k".repeat(10_000).into())]);
         assert_eq!(to_options(&key).unwrap().dedupe_key.map(|key| key.len()), Some(264));
     }
@@ -282,9 +262,7 @@ mod tests {
             (Error::IdInvalid, "id of an event"),
             (Error::NoCall, "top level"),
         ] {
-            let EvalAltResult::ErrorRuntime(value, _) = *explain(reason) else { panic!("{part}") };
-            let text = value.into_string().unwrap();
-            assert!(text.starts_with("triggers: ") && text.contains(part), "{text}");
+            assert_told("triggers", *explain(reason), part);
         }
     }
 }

@@ -73,10 +73,3 @@ fn headers(module: &str, value: &Dynamic) -> Result<Vec<(String, String)>> {
     }
     Ok(headers)
 }
-
-/// An option that must be a string.
-pub(crate) fn text(module: &str, name: &str, value: Dynamic) -> Result<ImmutableString> {
-    value
-        .into_immutable_string()
-        .map_err(|kind| error(format!("{module}: `{name}` must be a string, not {kind}")))
-}

@@ -1,27 +1,29 @@
 //! How the options of a script become a request.
 
 use picloud_sdk_wit::picloud::sdk::http::Request;
-use rhai::{Dynamic, ImmutableString, Map};
+use rhai::{Dynamic, Map};
 
 use super::Result;
-use super::content::{self, Content};
+use super::content::Content;
+use crate::arguments::{check_names, cut, text};
 use crate::sdk::error;
 
-/// What options may hold. A misspelt one would be ignored where it matters.
+/// What options may hold.
 const OPTIONS: [&str; 4] = ["body", "headers", "json", "timeout_ms"];
 
 /// What the map of a whole request may hold besides.
 const WHOLE: [&str; 2] = ["method", "url"];
 
-/// The host takes no longer URL. The rest of it need not be handed over, since the host copies it at no charge.
-const MOST_URL: usize = 8192 + 8;
+/// The longest URL, in bytes.
+const MAX_URL: usize = 8192;
 
 /// A request that a map describes as a whole. The method is GET if it does not say.
 pub(super) fn from_map(options: &Map) -> Result<Request> {
     let mut rest = options.clone();
-    let method = rest.remove("method").map_or_else(|| Ok("GET".into()), |value| text("method", value))?;
+    let method =
+        rest.remove("method").map_or_else(|| Ok("GET".into()), |value| text("http", "method", value))?;
     let url = rest.remove("url").ok_or_else(|| error("http: a request needs a `url`"))?;
-    request(&method, &text("url", url)?, None, &rest, &[&OPTIONS[..], &WHOLE[..]].concat())
+    request(&method, &text("http", "url", url)?, None, &rest, &[&OPTIONS[..], &WHOLE[..]].concat())
 }
 
 /// A request with its method, its address, a body in `body` or in the options, and what else the options say.
@@ -36,13 +38,11 @@ fn request(
     options: &Map,
     known: &[&str],
 ) -> Result<Request> {
-    if let Some(unknown) = options.keys().find(|name| !known.contains(&name.as_str())) {
-        return Err(error(format!("http: there is no option {unknown:?}, only {}", known.join(", "))));
-    }
+    check_names("http", options, known)?;
     let Content { headers, body } = Content::of("http", body, options)?;
     Ok(Request {
         method: method.to_ascii_uppercase(),
-        url: url[..url.floor_char_boundary(MOST_URL)].to_owned(),
+        url: cut(url, MAX_URL).to_owned(),
         headers,
         body,
         timeout_ms: options.get("timeout_ms").map(timeout).transpose()?,
@@ -52,10 +52,6 @@ fn request(
 fn timeout(value: &Dynamic) -> Result<u64> {
     let ms = value.as_int().ok().and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
     ms.ok_or_else(|| error("http: `timeout_ms` must be an integer of at least 1"))
-}
-
-fn text(name: &str, value: Dynamic) -> Result<ImmutableString> {
-    content::text("http", name, value)
 }
 
 #[cfg(test)]
@@ -124,7 +120,7 @@ mod tests {
     fn mistakes_are_named() {
         refused("#{}", "http: a request needs a `url`");
         refused("#{url: 1}", "http: `url` must be a string, not i64");
-        refused("#{url: \"\", timeout: 1}", "http: there is no option \"timeout\"");
+        refused("#{url: \"\", timeout: 1}", "http: there is no option `timeout`");
         refused("#{url: \"\", timeout_ms: 0}", "http: `timeout_ms` must be");
         refused("#{url: \"\", timeout_ms: 1.5}", "http: `timeout_ms` must be");
         refused("#{url: \"\", headers: []}", "http: `headers` must be a map, not array");
@@ -132,6 +128,6 @@ mod tests {
         let twice = build("POST", "", Some(&1.into()), &options("#{body: 1}"));
         assert!(twice.is_err());
         let method = build("POST", "", None, &options("#{method: \"GET\"}"));
-        assert!(method.unwrap_err().to_string().contains("no option \"method\""));
+        assert!(method.unwrap_err().to_string().contains("no option `method`"));
     }
 }

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use picloud_sdk_wit::picloud::sdk::request::RequestLine;
 use rhai::Map;
 
-use super::{Result, known};
+use super::Result;
+use crate::arguments::{check_names, text};
 use crate::modules::url;
 use crate::sdk::error;
-use crate::sdk::http::{Content, text};
+use crate::sdk::http::Content;
 use crate::sdk::request::Request;
 
 /// What a request may hold.
@@ -16,7 +17,7 @@ const OPTIONS: [&str; 6] = ["body", "headers", "json", "method", "path", "query"
 
 /// With the same options as `scripts::invoke`.
 pub(super) fn from_map(options: Map) -> Result<Rc<Request>> {
-    known(&options, &OPTIONS)?;
+    check_names("test", &options, &OPTIONS)?;
     let Content { headers, body } = Content::of("test", None, &options)?;
     let option = |name: &str| options.get(name).map(|value| text("test", name, value.clone())).transpose();
     let method = option("method")?.unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.into());

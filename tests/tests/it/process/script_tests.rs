@@ -106,7 +106,7 @@ async fn requests_get_what_the_test_says_and_nothing_leaves_the_machine() {
     let error = failure("http::get(\"https://b.example/\");").await;
     says(&error, "http: the test has no fixture for GET https://b.example/");
     says(&failure("test::http(#{url: \"no url\"}, #{});").await, "the url of the fixture is not valid");
-    says(&failure("test::http(#{url: \"http://a\"}, #{staus: 1});").await, "there is no option \"staus\"");
+    says(&failure("test::http(#{url: \"http://a\"}, #{staus: 1});").await, "there is no option `staus`");
 }
 
 #[tokio::test]

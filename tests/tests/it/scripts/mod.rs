@@ -84,7 +84,7 @@ async fn what_cannot_be_called_is_said() {
             r#"scripts::invoke("well", (), #{headers: #{x: "a\r\nb: c"}})"#,
             "scripts: the headers cannot be sent",
         ),
-        (r#"scripts::invoke("well", (), #{pth: "/"})"#, "scripts: there is no option \"pth\""),
+        (r#"scripts::invoke("well", (), #{pth: "/"})"#, "scripts: there is no option `pth`"),
     ] {
         assert!(caught(&app, call).await.starts_with(expected), "{call}: {}", caught(&app, call).await);
     }
