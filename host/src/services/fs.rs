@@ -9,6 +9,7 @@ pub(crate) use session::FsSession;
 use picloud_sdk_wit::picloud::sdk::fs::{Error, Host, Metadata, Page};
 
 use crate::sandbox::CallState;
+use crate::services::check;
 use session::Place;
 
 /// The outer error ends the call: ours. The inner one is for the script.
@@ -16,16 +17,6 @@ type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 /// Most entries of one page.
 const MAX_PAGE: u32 = 1000;
-
-/// Let the inner error through `?`, in a function that ends with `Ok(Ok(..))`.
-macro_rules! check {
-    ($result:expr) => {
-        match $result {
-            Ok(value) => value,
-            Err(error) => return Ok(Err(error)),
-        }
-    };
-}
 
 impl Host for CallState {
     async fn read(&mut self, path: String) -> Answer<Vec<u8>> {

@@ -10,22 +10,13 @@ use picloud_sdk_wit::picloud::sdk::kv::{Error, Host, Page, Value};
 
 use crate::ports::{KvValue, KvWrite};
 use crate::sandbox::CallState;
+use crate::services::check;
 
 /// The outer error ends the call: storage failed. The inner one is for the script.
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 /// Most entries of one page.
 const MAX_PAGE: u32 = 1000;
-
-/// Let the inner error through `?`, in a function that ends with `Ok(Ok(..))`.
-macro_rules! check {
-    ($result:expr) => {
-        match $result {
-            Ok(value) => value,
-            Err(error) => return Ok(Err(error)),
-        }
-    };
-}
 
 impl Host for CallState {
     async fn get(&mut self, key: String) -> Answer<Option<Value>> {

@@ -55,6 +55,22 @@ pub struct Services {
     pub test: Option<Arc<TestKit>>,
 }
 
+/// Let the inner error of a host function through, as `?` does with the outer one. The function ends with `Ok(Ok(..))`.
+macro_rules! check {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(error) => return Ok(Err(error)),
+        }
+    };
+}
+use check;
+
+/// A limit as errors carry it. One that is larger than they can say is as good as none.
+fn bound(limit: u64) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
+}
+
 /// A linker with everything that the guest may import, and nothing else.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<CallState>> {
     let mut linker = Linker::new(engine);

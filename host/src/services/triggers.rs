@@ -8,22 +8,13 @@ use picloud_sdk_wit::picloud::sdk::triggers::{Error, Host, Options, Waiting};
 use uuid::Uuid;
 
 use crate::sandbox::{CallState, StorageFailed};
+use crate::services::check;
 
 /// The outer error ends the call: storage failed. The inner one is for the script.
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 /// Most events of one list.
 const MAX_LIST: u32 = 100;
-
-/// Let the inner error through `?`, in a function that ends with `Ok(Ok(..))`.
-macro_rules! check {
-    ($result:expr) => {
-        match $result {
-            Ok(value) => value,
-            Err(error) => return Ok(Err(error)),
-        }
-    };
-}
 
 impl Host for CallState {
     fn emit(&mut self, topic: String, kind: Option<String>, data: String) -> Answer<u32> {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::path::{self, UNFINISHED};
+use crate::services::bound;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -27,7 +28,7 @@ pub(super) fn read(dir: &Dir, path: &str, limit: u64) -> Result<Vec<u8>> {
     let file = open(dir, path, OpenOptions::new().read(true))?;
     file.take(limit.saturating_add(1)).read_to_end(&mut data).map_err(explain)?;
     if data.len() as u64 > limit {
-        return Err(Error::TooLarge(u32::try_from(limit).unwrap_or(u32::MAX)));
+        return Err(Error::TooLarge(bound(limit)));
     }
     Ok(data)
 }

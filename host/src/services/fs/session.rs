@@ -8,6 +8,7 @@ use picloud_sdk_wit::picloud::sdk::fs::Error;
 use super::path;
 use crate::grants::{Grant, Grants};
 use crate::limits::Limits;
+use crate::services::bound;
 
 /// Finds grants, and counts against the limits of a call.
 pub(crate) struct FsSession {
@@ -92,8 +93,4 @@ fn count(counter: &mut u64, bytes: usize, limit: u64) -> Result<(), Error> {
         return Err(Error::TooManyBytes(bound(limit)));
     }
     Ok(())
-}
-
-fn bound(limit: u64) -> u32 {
-    u32::try_from(limit).unwrap_or(u32::MAX)
 }

@@ -10,7 +10,7 @@ use crate::call::{AppId, ExecRequest};
 use crate::limits::Limits;
 use crate::outbound::policy::HttpPolicy;
 use crate::outbound::{Admitted, Bounds, Outbound, Outgoing};
-use crate::services::Services;
+use crate::services::{Services, bound};
 
 /// Counts requests and asks the policy.
 pub(crate) struct HttpSession {
@@ -73,8 +73,7 @@ impl HttpSession {
         self.app.ok_or(Error::NoCall)?;
         self.count = self.count.saturating_add(1);
         if self.count > self.limits.outbound_requests {
-            let most = u32::try_from(self.limits.outbound_requests).unwrap_or(u32::MAX);
-            return Err(Error::TooManyRequests(most));
+            return Err(Error::TooManyRequests(bound(self.limits.outbound_requests)));
         }
         Outgoing::parse(request, self.limits.outbound_request_bytes)
     }

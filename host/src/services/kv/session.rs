@@ -11,6 +11,7 @@ use crate::event::Cause;
 use crate::limits::Limits;
 use crate::ports::{KeyRange, Kv, KvEntry, KvPage, KvValue, KvWrite, Page, Snapshot, Transaction};
 use crate::sandbox::StorageFailed;
+use crate::services::bound;
 
 /// The outer error ends the call, the inner one is for the script.
 type Answer<T> = Result<Result<T, Error>, StorageFailed>;
@@ -279,10 +280,6 @@ impl KvSession {
         }
         Ok(())
     }
-}
-
-fn bound(limit: u64) -> u32 {
-    u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

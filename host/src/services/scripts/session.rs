@@ -12,6 +12,7 @@ use crate::active::{Active, ActiveSet};
 use crate::call::{Callee, Cost, ExecRequest, Failure, HttpCall, Outcome, Payload};
 use crate::limits::Limits;
 use crate::problem::Code;
+use crate::services::bound;
 
 /// Longest path and longest query, in bytes.
 const MAX_TARGET: usize = 8192;
@@ -209,8 +210,4 @@ fn header_map(pairs: Vec<(String, String)>) -> Option<HeaderMap> {
         map.append(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
     }
     Some(map)
-}
-
-fn bound(limit: u64) -> u32 {
-    u32::try_from(limit).unwrap_or(u32::MAX)
 }

@@ -13,7 +13,7 @@ use crate::event::{Cause, EventKind, EventOp, EventState, Lane, NewEvent, Stored
 use crate::limits::Limits;
 use crate::mqtt::OutgoingMessage;
 use crate::ports::StoreError;
-use crate::services::Services;
+use crate::services::{Services, bound};
 use crate::trigger::{
     DEFAULT_ATTEMPTS, MAX_ATTEMPTS, MAX_DEDUPE_KEY_BYTES, MAX_DELAY_MS, MAX_TOPIC_BYTES, Message, is_topic,
 };
@@ -309,8 +309,4 @@ fn excerpt(name: &str) -> String {
         end if end < name.len() => format!("{}…", &name[..end]),
         _ => name.to_owned(),
     }
-}
-
-fn bound(limit: u64) -> u32 {
-    u32::try_from(limit).unwrap_or(u32::MAX)
 }
