@@ -20,8 +20,8 @@ const MAX_PAGE: u32 = 1000;
 
 impl Host for CallState {
     async fn get(&mut self, key: String) -> Answer<Option<Value>> {
-        let key = check!(self.kv.key(&key));
         check!(self.kv.operations(1));
+        let key = check!(self.kv.key(&key));
         let now = self.clock.now_ms();
         let value = check!(self.kv.get(&key, now).await?);
         Ok(Ok(value.map(to_wit)))

@@ -4,6 +4,7 @@ use picloud_sdk_wit::picloud::sdk::mqtt::{Error, Host, Options};
 
 use crate::mqtt::{OutgoingMessage, Payload, Qos, is_topic};
 use crate::sandbox::CallState;
+use crate::services::check;
 
 impl Host for CallState {
     fn publish(
@@ -12,10 +13,10 @@ impl Host for CallState {
         payload: Vec<u8>,
         options: Options,
     ) -> wasmtime::Result<Result<String, Error>> {
+        check!(self.triggers.count_message());
+        let message = check!(message(topic, payload, options));
         let now_ms = self.clock.now_ms();
-        Ok(message(topic, payload, options)
-            .and_then(|message| self.triggers.publish(&message, now_ms))
-            .map(|id| id.to_string()))
+        Ok(self.triggers.publish(&message, now_ms).map(|id| id.to_string()))
     }
 }
 

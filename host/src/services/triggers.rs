@@ -33,8 +33,8 @@ impl Host for CallState {
     }
 
     async fn cancel(&mut self, id: String) -> Answer<bool> {
-        let id = check!(Uuid::try_parse(&id).map_err(|_| Error::IdInvalid));
         check!(self.triggers.count());
+        let id = check!(Uuid::try_parse(&id).map_err(|_| Error::IdInvalid));
         if self.triggers.take_back(id) {
             return Ok(Ok(true));
         }

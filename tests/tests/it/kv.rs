@@ -191,6 +191,17 @@ async fn hostile_keys_are_keys_or_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_refused_count_as_operations_whatever_is_done_with_them() {
+    let app = TestApp::builder().limits(|limits| limits.kv_operations = 10).start().await;
+    for call in ["get(\"\")", "get_many([\"\"])", "set(\"\", 1)", "delete(\"\")", "incr(\"\")"] {
+        let source = "let n = 0; loop { try { kv::CALL; } catch (e) { n += 1; if n == 11 { return e; } } }";
+        app.deploy("refused", source.replace("CALL", call)).await;
+        let told = app.get("/default/refused").await;
+        assert_eq!(told.text(), "kv: a call may do at most 10 operations", "{call}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_values_are_refused() {
     let app = TestApp::start().await;
     let deep = "[".repeat(1000) + &"]".repeat(1000);

@@ -196,13 +196,17 @@ impl TriggersSession {
         Ok(self.keep(event))
     }
 
-    /// Publish a message to the MQTT broker. It counts as an event.
+    /// Count a message for the MQTT broker against the limit: it is an event.
+    pub(in crate::services) fn count_message(&mut self) -> Result<(), mqtt::Error> {
+        self.count().map_err(of_publish)
+    }
+
+    /// Publish a message to the MQTT broker. The caller has counted it.
     pub(in crate::services) fn publish(
         &mut self,
         message: &OutgoingMessage,
         now_ms: u64,
     ) -> Result<Uuid, mqtt::Error> {
-        self.count().map_err(of_publish)?;
         if !self.services.mqtt {
             return Err(mqtt::Error::NoBroker);
         }

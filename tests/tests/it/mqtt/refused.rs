@@ -53,6 +53,18 @@ async fn without_a_broker_publishing_is_an_error_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_that_cannot_be_sent_count_like_others() {
+    let app = TestApp::builder().limits(|limits| limits.events = 10).start().await;
+    let source = r#"fn handle(req) {
+        let n = 0;
+        loop { try { mqtt::publish("a/#", 1); } catch (e) { n += 1; if n == 11 { return e; } } }
+    }"#;
+    app.deploy("say", source).await;
+    let told = app.get("/default/say").await;
+    assert_eq!(told.text(), "mqtt: a call may make at most 10 events; each message counts as one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn filters_that_are_none_are_refused() {
     let app = TestApp::start().await;
     for (trigger, reason) in [

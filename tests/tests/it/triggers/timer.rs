@@ -53,6 +53,19 @@ async fn cancelling_is_part_of_the_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cancelling_what_is_no_id_counts_like_other_cancelling() {
+    let app = TestApp::builder().limits(|limits| limits.events = 10).start().await;
+    let source = "let n = 0;
+        loop { try { triggers::cancel(\"no id\"); } catch (e) { n += 1; if n == 11 { return e; } } }";
+    app.deploy("cancel", source).await;
+    let told = app.get("/default/cancel").await;
+    assert_eq!(
+        told.text(),
+        "triggers: a call may make at most 10 events; each cancel and each list counts as one"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn timers_can_be_set_seen_and_taken_back_over_rest() {
     let app = TestApp::start().await;
     app.deploy("ring", "fn on_event(event) { kv::set(\"rang\", event.data) }").await;
