@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{FromRequest, Request};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http::{StatusCode, header};
 use jiff::Timestamp;
 use picloud_host::problem::{Code, Problem};
@@ -17,12 +17,11 @@ use crate::api::apps::timestamp;
 use crate::api::auth::Admin;
 use crate::api::body::{json, read};
 use crate::api::path::{AppPath, SettingPath};
-use crate::api::precondition::{answer, etag};
+use crate::api::precondition::{answer, answer_put};
 use crate::api::query::{List, PageQuery, Query};
 use crate::name::Name;
 use crate::store::Precondition;
 use crate::store::config::{ConfigValue, MAX_CONFIG_BYTES, tag};
-use crate::store::script::Put;
 
 pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(list_config)).routes(routes!(
@@ -128,13 +127,9 @@ async fn put_config(
 ) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
     let (store, name) = (state.store, path.name);
-    let tag = [(header::ETAG, etag(&tag(&value)))];
+    let tag = tag(&value);
     let change = async move { store.put_config(app, &name, &value, &precondition).await };
-    let status = match state.publisher.change(change).await? {
-        Put::Created => StatusCode::CREATED,
-        Put::Replaced | Put::Unchanged => StatusCode::NO_CONTENT,
-    };
-    Ok((status, tag).into_response())
+    Ok(answer_put(state.publisher.change(change).await?, &tag))
 }
 
 /// Delete a configuration value.

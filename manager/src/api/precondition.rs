@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use picloud_host::problem::{Code, Problem};
 
+use crate::store::script::Put;
 use crate::store::{Precondition, Tag, Tags};
 
 impl<S: Sync> FromRequestParts<S> for Precondition {
@@ -43,6 +44,15 @@ pub(crate) fn answer(
     } else {
         Ok((StatusCode::NOT_MODIFIED, etag).into_response())
     }
+}
+
+/// Answer a PUT of what has this tag now and needs no body: 201 when it is new, else 204.
+pub(crate) fn answer_put(put: Put, tag: &str) -> Response {
+    let status = match put {
+        Put::Created => StatusCode::CREATED,
+        Put::Replaced | Put::Unchanged => StatusCode::NO_CONTENT,
+    };
+    (status, [(header::ETAG, etag(tag))]).into_response()
 }
 
 /// The tags of every header of this name, if there is one.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{FromRequest, Request};
+use axum::response::Response;
 use http::{StatusCode, header};
 use jiff::Timestamp;
 use picloud_host::problem::{Code, Problem};
@@ -17,9 +18,10 @@ use crate::api::apps::timestamp;
 use crate::api::auth::Admin;
 use crate::api::body::read;
 use crate::api::path::{AppPath, SettingPath};
+use crate::api::precondition::answer_put;
 use crate::api::query::{List, PageQuery, Query};
 use crate::name::Name;
-use crate::store::script::Put;
+use crate::store::Precondition;
 use crate::store::secret::SecretInfo;
 
 pub(crate) fn router() -> OpenApiRouter<State> {
@@ -66,19 +68,26 @@ async fn list_secrets(
 
 /// Set a secret.
 ///
-/// From the answer on, calls that have not used secrets yet see this value.
+/// From the answer on, calls that have not used secrets yet see this value. Each change gives a secret another `ETag`, which
+/// says nothing of the value; only this answer has it.
 #[utoipa::path(
-    put, path = "/api/v1/apps/{app}/secrets/{name}", tag = "settings", params(SettingPath),
+    put, path = "/api/v1/apps/{app}/secrets/{name}", tag = "settings",
+    params(
+        SettingPath,
+        ("If-Match" = Option<String>, Header, description = "Replace only what has one of these `ETag`s."),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: create only."),
+    ),
     request_body(
         description = "The value as it is: text of 8 bytes to 16 KiB.",
         content((String = "text/plain")),
     ),
     responses(
-        (status = 201, description = "The secret is new."),
-        (status = 204, description = "The secret has the value."),
+        (status = 201, description = "The secret is new.", headers(("ETag" = String))),
+        (status = 204, description = "The secret has the value.", headers(("ETag" = String))),
         (status = 400, description = "`name-invalid`"),
         (status = 404, description = "`app-not-found`"),
         (status = 409, description = "`too-many-settings`"),
+        (status = 412, description = "`precondition-failed`"),
         (status = 413, description = "`body-too-large`"),
         (status = 415, description = "`media-type-unsupported`"),
         (status = 422, description = "`secret-invalid`"),
@@ -89,29 +98,38 @@ async fn put_secret(
     _: Admin,
     state: State,
     path: SettingPath,
+    precondition: Precondition,
     Body(value): Body,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
     let (store, name) = (state.store, path.name);
-    let change = async move { store.put_secret(app, &name, &value).await };
-    Ok(match state.publisher.change(change).await? {
-        Put::Created => StatusCode::CREATED,
-        Put::Replaced | Put::Unchanged => StatusCode::NO_CONTENT,
-    })
+    let change = async move { store.put_secret(app, &name, &value, &precondition).await };
+    let (put, tag) = state.publisher.change(change).await?;
+    Ok(answer_put(put, &tag))
 }
 
 /// Delete a secret. Calls that have used secrets already go on with it.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}/secrets/{name}", tag = "settings", params(SettingPath),
+    delete, path = "/api/v1/apps/{app}/secrets/{name}", tag = "settings",
+    params(
+        SettingPath,
+        ("If-Match" = Option<String>, Header, description = "Delete only what has one of these `ETag`s."),
+    ),
     responses(
         (status = 204, description = "The secret is gone."),
         (status = 404, description = "`app-not-found`, `secret-not-found`"),
+        (status = 412, description = "`precondition-failed`"),
     ),
 )]
-async fn delete_secret(_: Admin, state: State, path: SettingPath) -> Result<StatusCode, Problem> {
+async fn delete_secret(
+    _: Admin,
+    state: State,
+    path: SettingPath,
+    precondition: Precondition,
+) -> Result<StatusCode, Problem> {
     let app = state.app_id(&path.app).await?;
     let (store, name) = (state.store, path.name);
-    state.publisher.change(async move { store.delete_secret(app, &name).await }).await?;
+    state.publisher.change(async move { store.delete_secret(app, &name, &precondition).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

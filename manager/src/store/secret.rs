@@ -8,7 +8,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::store::column::to_u64;
 use crate::store::script::Put;
-use crate::store::{ChangeError, Store, failed};
+use crate::store::{ChangeError, Precondition, Store, failed};
 use crate::vault::Sealed;
 
 /// The most secrets that an app can have.
@@ -36,6 +36,12 @@ pub(super) struct Row {
     updated_ms: i64,
 }
 
+/// The entity tag of a secret, without quotes: its nonce, which is another one each time that it is set. A hash of the value,
+/// as others have, would let it be guessed.
+fn tag(nonce: &[u8]) -> String {
+    nonce.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Every secret of every app, as it is stored.
 pub(super) async fn all(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as("select app_id, name, ciphertext, nonce, key_id, updated_ms from secret order by app_id")
@@ -44,22 +50,29 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> sqlx::Result<Vec<R
 }
 
 impl Store {
-    /// Set a secret. The caller has checked that it is neither too short nor too long.
+    /// Set a secret, which then has the tag that is returned. The caller has checked that it is neither too short nor too
+    /// long.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::TooManySettings`] and [`ChangeError::NoApp`]; there is no key, or the database failed.
-    pub async fn put_secret(&self, app: AppId, name: &Name, value: &SecretText) -> Result<Put, ChangeError> {
+    /// [`ChangeError::Precondition`], [`ChangeError::TooManySettings`] and [`ChangeError::NoApp`]; there is no key, or the
+    /// database failed.
+    pub async fn put_secret(
+        &self,
+        app: AppId,
+        name: &Name,
+        value: &SecretText,
+        precondition: &Precondition,
+    ) -> Result<(Put, String), ChangeError> {
         let vault =
             self.vault.as_ref().ok_or_else(|| StoreError("there is no key for secrets".to_owned()))?;
         let sealed = vault.seal(app, name.as_str(), value.expose())?;
+        let new_tag = tag(&sealed.nonce);
         let mut tx = self.begin().await?;
-        let exists: Option<i64> = sqlx::query_scalar("select 1 from secret where app_id = $1 and name = $2")
-            .bind(app.0)
-            .bind(name.as_str())
-            .fetch_optional(&mut *tx)
-            .await?;
-        if exists.is_none() {
+        let select = sqlx::query_scalar("select nonce from secret where app_id = $1 and name = $2");
+        let before: Option<Vec<u8>> = select.bind(app.0).bind(name.as_str()).fetch_optional(&mut *tx).await?;
+        precondition.check(before.as_deref().map(tag).as_deref())?;
+        if before.is_none() {
             let count = sqlx::query_scalar("select count(*) from secret where app_id = $1").bind(app.0);
             let count: i64 = count.fetch_one(&mut *tx).await?;
             if count >= MAX_SECRETS {
@@ -83,18 +96,27 @@ impl Store {
         .await
         .map_err(ChangeError::of_insert)?;
         tx.commit().await?;
-        Ok(if exists.is_some() { Put::Replaced } else { Put::Created })
+        Ok((if before.is_some() { Put::Replaced } else { Put::Created }, new_tag))
     }
 
     /// Delete a secret, also one that cannot be read.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::NoSecret`]; the database failed.
-    pub async fn delete_secret(&self, app: AppId, name: &Name) -> Result<(), ChangeError> {
-        let delete = sqlx::query("delete from secret where app_id = $1 and name = $2");
-        let done = delete.bind(app.0).bind(name.as_str()).execute(&self.database.write).await?;
-        if done.rows_affected() == 0 { Err(ChangeError::NoSecret) } else { Ok(()) }
+    /// [`ChangeError::NoSecret`] and [`ChangeError::Precondition`]; the database failed.
+    pub async fn delete_secret(
+        &self,
+        app: AppId,
+        name: &Name,
+        precondition: &Precondition,
+    ) -> Result<(), ChangeError> {
+        let mut tx = self.begin().await?;
+        let delete = "delete from secret where app_id = $1 and name = $2 returning nonce";
+        let nonce: Option<Vec<u8>> =
+            sqlx::query_scalar(delete).bind(app.0).bind(name.as_str()).fetch_optional(&mut *tx).await?;
+        precondition.check(Some(&tag(&nonce.ok_or(ChangeError::NoSecret)?)))?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// At most `limit` secrets of an app in the order of their names, from the one after `after` on.
@@ -153,10 +175,17 @@ mod tests {
 
     use super::*;
     use crate::store::testing::{TestStore, name};
+    use crate::store::{Tag, Tags};
     use crate::vault::Vault;
 
     fn text(text: &str) -> SecretText {
         SecretText::new(Zeroizing::new(text.to_owned()))
+    }
+
+    /// Set a secret, whatever there is.
+    async fn put(store: &Store, app: AppId, secret: &str, value: &str) -> Result<Put, ChangeError> {
+        let any = Precondition::default();
+        store.put_secret(app, &name(secret), &text(value), &any).await.map(|(put, _)| put)
     }
 
     /// What scripts would see: `name=value`, and `name` alone for what cannot be read.
@@ -177,12 +206,8 @@ mod tests {
     #[tokio::test]
     async fn a_secret_survives_a_restart_and_is_nowhere_in_the_file() {
         let test = TestStore::new().await;
-        assert_eq!(
-            test.store.put_secret(test.app, &name("a"), &text("first-value")).await.unwrap(),
-            Put::Created
-        );
-        let again = test.store.put_secret(test.app, &name("a"), &text("correct-horse")).await.unwrap();
-        assert_eq!(again, Put::Replaced);
+        assert_eq!(put(&test.store, test.app, "a", "first-value").await.unwrap(), Put::Created);
+        assert_eq!(put(&test.store, test.app, "a", "correct-horse").await.unwrap(), Put::Replaced);
         let test = test.reopen().await;
         assert_eq!(seen(&test.store).await, ["a=correct-horse"]);
         for file in std::fs::read_dir(test.path().parent().unwrap()).unwrap() {
@@ -195,7 +220,7 @@ mod tests {
     async fn another_key_reads_nothing_loses_nothing_and_setting_it_again_heals() {
         let test = TestStore::new().await;
         for secret in ["a", "b"] {
-            test.store.put_secret(test.app, &name(secret), &text("correct-horse")).await.unwrap();
+            put(&test.store, test.app, secret, "correct-horse").await.unwrap();
         }
         let other = test.store.clone().with_vault(Arc::new(Vault::new(&[9; 32])));
         assert_eq!(other.unreadable_secrets().await.unwrap(), 2);
@@ -206,18 +231,43 @@ mod tests {
         };
         assert_eq!(readable(&other).await, [("a".to_owned(), false), ("b".to_owned(), false)]);
         assert_eq!(readable(&test.store).await, [("a".to_owned(), true), ("b".to_owned(), true)]);
-        other.put_secret(test.app, &name("a"), &text("battery-staple")).await.unwrap();
+        put(&other, test.app, "a", "battery-staple").await.unwrap();
         assert_eq!(seen(&other).await, ["a=battery-staple", "b"]);
-        other.delete_secret(test.app, &name("b")).await.unwrap();
-        let gone = other.delete_secret(test.app, &name("b")).await;
+        let any = Precondition::default();
+        other.delete_secret(test.app, &name("b"), &any).await.unwrap();
+        let gone = other.delete_secret(test.app, &name("b"), &any).await;
         assert!(matches!(gone, Err(ChangeError::NoSecret)));
+    }
+
+    #[tokio::test]
+    async fn a_change_can_demand_what_it_replaces_and_nothing_is_lost_then() {
+        let test = TestStore::new().await;
+        let (store, app, a) = (&test.store, test.app, name("a"));
+        let demanding = |tag: &str| {
+            let tags = Tags::List(vec![Tag { weak: false, value: tag.to_owned() }]);
+            Precondition { if_match: Some(tags), ..Precondition::default() }
+        };
+        let new = Precondition { if_none_match: Some(Tags::Any), ..Precondition::default() };
+        let (_, first) = store.put_secret(app, &a, &text("first-value"), &new).await.unwrap();
+        let twice = store.put_secret(app, &a, &text("other-value"), &new).await;
+        assert!(matches!(twice, Err(ChangeError::Precondition)));
+        let (_, second) = store.put_secret(app, &a, &text("first-value"), &demanding(&first)).await.unwrap();
+        assert_ne!(first, second, "the same value has another tag");
+        let stale = store.put_secret(app, &a, &text("other-value"), &demanding(&first)).await;
+        assert!(matches!(stale, Err(ChangeError::Precondition)));
+        let stale = store.delete_secret(app, &a, &demanding(&first)).await;
+        assert!(matches!(stale, Err(ChangeError::Precondition)));
+        assert_eq!(seen(store).await, ["a=first-value"]);
+        store.delete_secret(app, &a, &demanding(&second)).await.unwrap();
+        let gone = store.put_secret(app, &a, &text("other-value"), &demanding(&second)).await;
+        assert!(matches!(gone, Err(ChangeError::Precondition)));
     }
 
     #[tokio::test]
     async fn a_row_does_not_pass_for_another() {
         let test = TestStore::new().await;
         for (secret, value) in [("a", "value-of-a"), ("b", "value-of-b")] {
-            test.store.put_secret(test.app, &name(secret), &text(value)).await.unwrap();
+            put(&test.store, test.app, secret, value).await.unwrap();
         }
         let swap = "update secret set name = 'c' where name = 'a';
                     update secret set name = 'a' where name = 'b';
@@ -229,14 +279,13 @@ mod tests {
     #[tokio::test]
     async fn an_app_has_a_bounded_number_of_secrets() {
         let test = TestStore::new().await;
-        let put =
-            async |n: i64| test.store.put_secret(test.app, &name(&format!("s{n}")), &text("12345678")).await;
+        let nth = async |n: i64| put(&test.store, test.app, &format!("s{n}"), "12345678").await;
         for n in 0..MAX_SECRETS {
-            assert_eq!(put(n).await.unwrap(), Put::Created);
+            assert_eq!(nth(n).await.unwrap(), Put::Created);
         }
-        assert!(matches!(put(MAX_SECRETS).await, Err(ChangeError::TooManySettings)));
-        assert_eq!(put(0).await.unwrap(), Put::Replaced);
-        let nowhere = test.store.put_secret(AppId(77), &name("a"), &text("12345678")).await;
+        assert!(matches!(nth(MAX_SECRETS).await, Err(ChangeError::TooManySettings)));
+        assert_eq!(nth(0).await.unwrap(), Put::Replaced);
+        let nowhere = put(&test.store, AppId(77), "a", "12345678").await;
         assert!(matches!(nowhere, Err(ChangeError::NoApp)));
     }
 }

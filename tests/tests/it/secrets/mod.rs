@@ -57,6 +57,31 @@ async fn a_script_reads_what_was_set_also_after_a_change_and_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_can_demand_what_it_replaces() {
+    let app = TestApp::start().await;
+    let send = async |method: &str, header: (&str, &str), value: &str| {
+        let request = app.request(method, &format!("{API}/secrets/mail")).header(header.0, header.1);
+        Reply::of(request.header("content-type", "text/plain").body(value.to_owned())).await
+    };
+    let length = async || run(&app, "fn handle(req) { secrets::get(\"mail\").len }").await.text().to_owned();
+    let nothing = send("PUT", ("if-match", "*"), "correct horse").await;
+    nothing.assert_problem(412, "precondition-failed");
+    let made = send("PUT", ("if-none-match", "*"), "correct horse").await;
+    assert_eq!(made.status, 201, "{made}");
+    let first = made.header("etag").unwrap();
+    send("PUT", ("if-none-match", "*"), "battery staple").await.assert_problem(412, "precondition-failed");
+    let set = send("PUT", ("if-match", first), "correct horse").await;
+    assert_eq!(set.status, 204, "{set}");
+    let second = set.header("etag").unwrap();
+    assert_ne!(first, second, "the tag of a value that was there before does not tell so");
+    send("PUT", ("if-match", first), "battery staple").await.assert_problem(412, "precondition-failed");
+    send("DELETE", ("if-match", first), "").await.assert_problem(412, "precondition-failed");
+    send("PUT", ("if-match", "no tag"), "battery staple").await.assert_problem(400, "request-invalid");
+    assert_eq!(length().await, "13", "nothing was lost");
+    assert_eq!(send("DELETE", ("if-match", second), "").await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_can_be_caught_and_asked_for() {
     let app = TestApp::start().await;
     secret(&app, "there", "correct horse").await;
