@@ -43,9 +43,7 @@ impl FromRequest<State> for Source {
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     let refused = |detail: String| Err(Problem::new(Code::MediaTypeUnsupported).detail(detail));
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return refused("Send the source without a Content-Encoding.".into());
-    }
+    refuse_encoded(headers, "source")?;
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
     let mut parts = value.split(';').map(str::trim);
@@ -58,6 +56,45 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
         None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
         Some(_) => refused("Send the source in UTF-8.".into()),
     }
+}
+
+/// The media type that a body is said to have, in lower case and without parameters; empty when it is not said.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Refuse a body that is not as `what` it is: compressed, for one.
+///
+/// # Errors
+///
+/// `media-type-unsupported`.
+pub(crate) fn refuse_encoded(headers: &HeaderMap, what: &str) -> Result<(), Problem> {
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        let detail = format!("Send the {what} without a Content-Encoding.");
+        return Err(Problem::new(Code::MediaTypeUnsupported).detail(detail));
+    }
+    Ok(())
+}
+
+/// Read a body that can have one media type only. `what` it is is said when it has another.
+///
+/// # Errors
+///
+/// `media-type-unsupported`, and those of [`read`] with `body-too-large`.
+pub(crate) async fn read_as(
+    wanted: &str,
+    what: &str,
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+) -> Result<Bytes, Problem> {
+    refuse_encoded(headers, what)?;
+    if media_type(headers) != wanted {
+        let detail = format!("Send the {what} as {wanted}.");
+        return Err(Problem::new(Code::MediaTypeUnsupported).detail(detail));
+    }
+    read(headers, body, limit, Code::BodyTooLarge).await
 }
 
 /// Read a body of at most `limit` bytes. One that is longer is not read to its end and is `too_large`.

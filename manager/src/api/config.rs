@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::api::State;
 use crate::api::apps::timestamp;
 use crate::api::auth::Admin;
-use crate::api::body::{json, read};
+use crate::api::body::{json, read_as};
 use crate::api::path::{AppPath, SettingPath};
 use crate::api::precondition::{answer, answer_put};
 use crate::api::query::{List, PageQuery, Query};
@@ -165,14 +165,7 @@ impl FromRequest<State> for Body {
 
     async fn from_request(request: Request, _: &State) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if !media_type.eq_ignore_ascii_case("application/json") {
-            return Err(
-                Problem::new(Code::MediaTypeUnsupported).detail("Send the value as application/json.")
-            );
-        }
-        let bytes = read(&parts.headers, body, MAX_CONFIG_BYTES, Code::BodyTooLarge).await?;
+        let bytes = read_as("application/json", "value", &parts.headers, body, MAX_CONFIG_BYTES).await?;
         json(&bytes, Code::ConfigInvalid).map(Self)
     }
 }

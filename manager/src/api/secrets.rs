@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{FromRequest, Request};
 use axum::response::Response;
-use http::{StatusCode, header};
+use http::StatusCode;
 use jiff::Timestamp;
 use picloud_host::problem::{Code, Problem};
 use picloud_host::secret::{MAX_SECRET_BYTES, MIN_SECRET_BYTES, SecretText};
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::api::State;
 use crate::api::apps::timestamp;
 use crate::api::auth::Admin;
-use crate::api::body::read;
+use crate::api::body::read_as;
 use crate::api::path::{AppPath, SettingPath};
 use crate::api::precondition::answer_put;
 use crate::api::query::{List, PageQuery, Query};
@@ -141,15 +141,7 @@ impl FromRequest<State> for Body {
 
     async fn from_request(request: Request, _: &State) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let encoded =
-            parts.headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
-        if encoded || !media_type.eq_ignore_ascii_case("text/plain") {
-            let detail = "Send the value as text/plain, without a Content-Encoding.";
-            return Err(Problem::new(Code::MediaTypeUnsupported).detail(detail));
-        }
-        let bytes = read(&parts.headers, body, MAX_SECRET_BYTES as u64, Code::BodyTooLarge).await?;
+        let bytes = read_as("text/plain", "value", &parts.headers, body, MAX_SECRET_BYTES as u64).await?;
         secret(bytes.into()).map(Self)
     }
 }

@@ -3,7 +3,7 @@
 use axum::extract::{FromRequest, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use jiff::Timestamp;
 use picloud_host::call::{AppId, EventCall};
 use picloud_host::event::{Cause, EventKind, EventOp, NewEvent};
@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::api::body::read;
+use crate::api::body::{media_type, read, refuse_encoded};
 use crate::api::query::{invalid, time};
 
 /// The longest id, source, type and subject, in bytes.
@@ -58,9 +58,7 @@ impl FromRequest<State> for Incoming {
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let headers = &parts.headers;
-        if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-            return Err(unsupported("Send the event without a Content-Encoding."));
-        }
+        refuse_encoded(headers, "event")?;
         let media_type = media_type(headers);
         let now_ms = state.clock.now_ms();
         let limit = state.limits.event_bytes;
@@ -83,11 +81,6 @@ impl FromRequest<State> for Incoming {
         }
         Ok(Self(call))
     }
-}
-
-fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// JSON as it is, text as a string, anything else as `{"base64": ...}`.

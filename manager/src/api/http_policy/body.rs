@@ -1,14 +1,13 @@
 //! The policy as clients see it.
 
 use axum::extract::{FromRequest, Request};
-use http::header;
 use picloud_host::outbound::policy;
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::State;
-use crate::api::body::read;
+use crate::api::body::read_as;
 
 /// The longest body, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
@@ -97,14 +96,7 @@ impl FromRequest<State> for Body {
 
     async fn from_request(request: Request, _: &State) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default();
-        if !media_type.trim().eq_ignore_ascii_case("application/json") {
-            return Err(
-                Problem::new(Code::MediaTypeUnsupported).detail("Send the policy as application/json.")
-            );
-        }
-        let bytes = read(&parts.headers, body, MAX_BYTES, Code::BodyTooLarge).await?;
+        let bytes = read_as("application/json", "policy", &parts.headers, body, MAX_BYTES).await?;
         let policy: HttpPolicy =
             serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         let rules = policy.rules.into_iter().map(policy::HttpRule::from).collect();

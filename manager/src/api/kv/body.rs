@@ -1,12 +1,12 @@
 //! The value in the body of a request.
 
 use axum::extract::{FromRequest, Request};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use picloud_host::ports::KvValue;
 use picloud_host::problem::{Code, Problem};
 
 use crate::api::State;
-use crate::api::body::{json, read};
+use crate::api::body::{json, media_type, read, refuse_encoded};
 
 /// A value to store, checked.
 pub(super) struct Value(pub(super) KvValue);
@@ -33,16 +33,12 @@ impl FromRequest<State> for Value {
 }
 
 fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
-    let refused = |detail: &str| Err(Problem::new(Code::MediaTypeUnsupported).detail(detail));
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return refused("Send the value without a Content-Encoding.");
-    }
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match media_type.as_str() {
+    refuse_encoded(headers, "value")?;
+    match media_type(headers).as_str() {
         "application/octet-stream" => Ok(Kind::Blob),
         "application/json" => Ok(Kind::Json),
         other if other.len() > "+json".len() && other.ends_with("+json") => Ok(Kind::Json),
-        _ => refused("Send the value as application/json or application/octet-stream."),
+        _ => Err(Problem::new(Code::MediaTypeUnsupported)
+            .detail("Send the value as application/json or application/octet-stream.")),
     }
 }

@@ -116,5 +116,6 @@ async fn what_is_no_configuration_is_refused() {
     put_config(&api, "A", &[], "1").await.problem(400, "name-invalid");
     let text = api.send("PUT", &format!("{CONFIG}/a"), &[("content-type", "text/plain")], "1").await;
     text.problem(415, "media-type-unsupported");
+    put_config(&api, "a", &[("content-encoding", "gzip")], "1").await.problem(415, "media-type-unsupported");
     api.get("/api/v1/apps/other/config").await.problem(404, "app-not-found");
 }

@@ -1,14 +1,13 @@
 //! The trigger in the body of a request.
 
 use axum::extract::{FromRequest, Request};
-use http::header;
 use picloud_host::problem::{Code, Problem};
 use picloud_host::trigger::DEFAULT_ATTEMPTS;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::State;
-use crate::api::body::read;
+use crate::api::body::read_as;
 use crate::name::Name;
 use crate::schedule::Scheduler;
 use crate::store::trigger::{NewTrigger, TriggerConfig};
@@ -84,13 +83,7 @@ impl FromRequest<State> for Body {
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !media_type.unwrap_or_default().trim().to_ascii_lowercase().starts_with("application/json") {
-            return Err(
-                Problem::new(Code::MediaTypeUnsupported).detail("Send the trigger as application/json.")
-            );
-        }
-        let bytes = read(&parts.headers, body, MAX_BYTES, Code::BodyTooLarge).await?;
+        let bytes = read_as("application/json", "trigger", &parts.headers, body, MAX_BYTES).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         let Value::Object(members) = value else { return Err(invalid("The body must be a JSON object.")) };
         trigger(members, state.limits.kv_key_bytes, state.clock.now_ms()).map(Self)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use picloud_host::call::{AppId, EventCall};
 use picloud_host::event::{Cause, EventKind, Lane, NewEvent};
 use picloud_host::problem::{Code, Problem};
@@ -12,7 +12,7 @@ use picloud_host::trigger::{MAX_DEDUPE_KEY_BYTES, Webhook, WebhookScheme};
 use serde_json::Value;
 
 use super::signature::header_of;
-use crate::api::body::json;
+use crate::api::body::{json, media_type};
 use crate::name::Name;
 
 /// GitHub's id of a delivery, the same when it is sent again.
@@ -84,9 +84,7 @@ impl Delivery<'_> {
     }
 
     fn body(&self) -> Result<String, Problem> {
-        let media_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let media_type = media_type.to_ascii_lowercase();
+        let media_type = media_type(self.headers);
         if self.body.is_empty() {
             return Ok("null".to_owned());
         }
