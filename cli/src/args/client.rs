@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use picloud_host::event::EventKind;
 
 use super::event::{EventsArgs, TraceArgs, TriggersArgs};
 use super::settings::{ConfigArgs, SecretsArgs};
@@ -222,8 +224,9 @@ pub struct ExecutionsArgs {
     #[arg(long)]
     pub version: Option<NonZeroU32>,
 
-    /// Only those that this made run: http, event, or call (another script)
-    #[arg(long, value_parser = ["http", "event", "call"], hide_possible_values = true)]
+    /// Only those that this made run: http, call (another script), a kind of event (kv, schedule, topic, queue, timer,
+    /// webhook or mqtt), or event for all of these kinds
+    #[arg(long, value_parser = PossibleValuesParser::new(triggers()), hide_possible_values = true)]
     pub trigger: Option<String>,
 
     /// Only the execution with this id, and those that its triggers led to
@@ -253,6 +256,11 @@ pub struct ExecutionsArgs {
     /// Show one instead
     #[command(subcommand)]
     pub command: Option<ExecutionsCommand>,
+}
+
+/// Everything that can make a script run, as records of executions name it.
+fn triggers() -> impl Iterator<Item = &'static str> {
+    EventKind::ALL.iter().map(|kind| kind.as_str()).chain(["call"])
 }
 
 /// `picloud executions show`.

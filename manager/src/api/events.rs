@@ -155,7 +155,7 @@ pub(crate) struct EventsQuery {
     script: Option<String>,
     /// Only those in this queue.
     queue: Option<String>,
-    /// Only those of this kind: `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook` or `http`.
+    /// Only those of this kind: `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`, `publish` or `http`.
     kind: Option<String>,
     /// Only those of the chain of triggers with this root.
     root: Option<Uuid>,

@@ -142,6 +142,10 @@ async fn executions_are_listed_and_shown() {
         "GET /api/v1/apps/default/executions?version=3&fault=limit&code=fuel-exhausted&trigger=event&root=0192-1\
          &from=2026-01-31T12%3A00%3A00Z&to=2026-02-01T11%3A00%3A00Z&order=asc&limit=50"
     );
+    for trigger in ["http", "call", "kv", "mqtt", "webhook"] {
+        picloud(&server.url, &["executions", "--trigger", trigger]).await.expect(Exit::Ok);
+        assert!(server.lines().last().unwrap().contains(&format!("?trigger={trigger}&")), "{trigger}");
+    }
     for wrong in [["--fault", "mine"], ["--trigger", "cron"], ["--until", "noon"], ["--version", "0"]] {
         picloud(&server.url, &[&["executions"], &wrong[..]].concat()).await.expect(Exit::Usage);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use picloud_host::event::EventKind;
 use picloud_host::limits::{LIMITS, LimitRow};
 use picloud_host::problem::Code;
 
@@ -116,6 +117,48 @@ fn amounts_are_read() {
     assert_eq!(amount("1 000 000 units"), Some((1_000_000, "units".to_owned())));
     assert_eq!(amount("15 min"), Some((900_000, "ms".to_owned())));
     assert_eq!(amount("as many as fit"), None);
+}
+
+/// Where kinds of events are listed for readers: the file, what stands before the list, and the kinds that are none there.
+///
+/// An `event` is only what `picloud run` makes, and never stored. No script runs for a message that is published.
+const LISTS_OF_KINDS: &[(&str, &str, &[EventKind])] = &[
+    ("docs/SCRIPTING.md", "#{id, kind, script, due_ms, attempt}`, the next first. ", &[EventKind::Event]),
+    ("sdk-wit/wit/triggers.wit", "record waiting {\n    /// UUIDv7.\n    id: string,\n", &[EventKind::Event]),
+    ("manager/src/api/events.rs", "struct Event {\n    /// UUIDv7.\n    id: Uuid,\n", &[EventKind::Event]),
+    ("manager/src/api/events.rs", "/// Only those of this kind: ", &[EventKind::Event]),
+    ("cli/src/args/event.rs", "/// Only those of this kind: ", &[EventKind::Event]),
+    ("cli/src/args/client.rs", "/// Only those that this made run: ", &[EventKind::Publish]),
+];
+
+#[test]
+fn lists_of_kinds_of_events_name_all_of_them() {
+    let mut missing = Vec::new();
+    for (path, before, none) in LISTS_OF_KINDS {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        let (_, list) = text.split_once(before).unwrap_or_else(|| panic!("{path} has no {before:?}"));
+        let words = words_of_paragraph(list);
+        let kinds = EventKind::ALL.iter().filter(|kind| !none.contains(kind));
+        let unnamed = kinds.map(|kind| kind.as_str()).filter(|kind| !words.contains(kind));
+        missing.extend(unnamed.map(|kind| format!("{path}: {kind} is not there: {before:?}")));
+    }
+    assert_none("a list of the kinds of events names all of them", &missing);
+}
+
+/// The words up to the end of a line, or of the comment that it is in.
+fn words_of_paragraph(text: &str) -> BTreeSet<&str> {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let rest = lines.take_while(|line| line.trim_start().starts_with("///"));
+    let words = [first].into_iter().chain(rest).flat_map(|line| line.split(|c: char| !c.is_alphanumeric()));
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn words_of_a_paragraph_end_with_it() {
+    let words = |text| words_of_paragraph(text).into_iter().collect::<Vec<_>>();
+    assert_eq!(words("`kv`, mqtt\n    /// or `http`.\n    kind: String\n"), ["http", "kv", "mqtt", "or"]);
+    assert_eq!(words("`kv` |\n| next |\n"), ["kv"]);
 }
 
 #[test]
