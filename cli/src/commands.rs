@@ -16,12 +16,13 @@ pub(crate) mod tests;
 pub mod triggers;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::{ClientCommand, Global};
 use crate::client::{Api, ClientSettings};
 use crate::env::Env;
 use crate::exit::CliError;
+use crate::output::text::clean;
 use crate::output::{Terminal, time};
 
 /// Run a command.
@@ -60,6 +61,14 @@ pub async fn execute(
 fn moment(flag: &str, text: Option<&str>) -> Result<Option<Timestamp>, CliError> {
     let at = text.map(|text| time::since(text, Timestamp::now())).transpose();
     at.map_err(|why| CliError::Usage(format!("{flag}: {why}")))
+}
+
+/// Say what was done to something: `deleted  NAME`, or a document that has its name, key or id as `member`.
+fn done(word: &str, member: &str, name: &str, terminal: &mut Terminal) -> Result<(), CliError> {
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ member: name, "result": word }));
+    }
+    terminal.line(&format!("{word}  {}", clean(name)))
 }
 
 /// A member of a document as text; empty when it is not there.

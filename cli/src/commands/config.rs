@@ -6,14 +6,14 @@ use serde_json::value::RawValue;
 
 use super::request::read_data;
 use super::scripts::print;
-use super::text;
+use super::{done, text};
 use crate::args::{ConfigArgs, ConfigCommand};
 use crate::client::Api;
 use crate::client::http::Call;
 use crate::exit::CliError;
 use crate::output::Terminal;
 use crate::output::table::Table;
-use crate::output::text::{clean, clean_lines, excerpt};
+use crate::output::text::{clean_lines, excerpt};
 
 /// No server takes a longer value.
 const MAX_VALUE: usize = 64 << 10;
@@ -30,7 +30,7 @@ pub async fn run(args: &ConfigArgs, api: &Api, terminal: &mut Terminal) -> Resul
         Some(ConfigCommand::Set { name, value }) => set(name, value, api, terminal).await,
         Some(ConfigCommand::Rm { name }) => {
             api.send(Call::api(Method::DELETE, api.path(["config", name]))).await?;
-            done("deleted", name, terminal)
+            done("deleted", "name", name, terminal)
         }
     }
 }
@@ -65,12 +65,5 @@ async fn set(name: &str, value: &str, api: &Api, terminal: &mut Terminal) -> Res
     })?;
     let call = Call::api(Method::PUT, api.path(["config", name])).body("application/json", value);
     let reply = api.send(call).await?;
-    done(if reply.status == StatusCode::CREATED { "made" } else { "set" }, name, terminal)
-}
-
-fn done(word: &str, name: &str, terminal: &mut Terminal) -> Result<(), CliError> {
-    if terminal.json_wanted() {
-        return terminal.json(&json!({ "name": name, "result": word }));
-    }
-    terminal.line(&format!("{word}  {}", clean(name)))
+    done(if reply.status == StatusCode::CREATED { "made" } else { "set" }, "name", name, terminal)
 }

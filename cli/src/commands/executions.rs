@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::logs::line;
 use super::scripts::print;
-use super::{moment, number, text};
+use super::{done, moment, number, text};
 use crate::args::{ExecutionsArgs, ExecutionsCommand};
 use crate::client::Api;
 use crate::client::http::Call;
@@ -75,10 +75,7 @@ async fn list(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Resu
 
 async fn cancel(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     api.send(Call::api(Method::DELETE, api.path(["executions", id]))).await?;
-    if terminal.json_wanted() {
-        return terminal.json(&json!({ "id": id, "result": "cancelled" }));
-    }
-    terminal.line(&format!("cancelled  {}", clean(id)))
+    done("cancelled", "id", id, terminal)
 }
 
 /// What there is to say about a call that has no record yet.

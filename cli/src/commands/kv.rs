@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::request::read_data;
 use super::scripts::print;
-use super::text;
+use super::{done, text};
 use crate::args::{KvArgs, KvCommand, KvList, KvSet};
 use crate::client::Api;
 use crate::client::api::query;
@@ -15,7 +15,7 @@ use crate::client::http::Call;
 use crate::exit::CliError;
 use crate::output::Terminal;
 use crate::output::table::Table;
-use crate::output::text::{clean, clean_lines, excerpt};
+use crate::output::text::{clean_lines, excerpt};
 
 /// No server takes a longer value (the maximum of its limit).
 const MAX_VALUE: usize = 16 << 20;
@@ -88,19 +88,12 @@ async fn set(args: &KvSet, api: &Api, terminal: &mut Terminal) -> Result<(), Cli
     let ttl = args.ttl.map(|seconds| seconds.saturating_mul(1000).to_string());
     let path = format!("{}{}", api.path(["kv", &args.key]), query(&[("ttl_ms", ttl)]));
     api.send(Call::api(Method::PUT, path).body(media_type, value)).await?;
-    done("set", &args.key, terminal)
+    done("set", "key", &args.key, terminal)
 }
 
 async fn delete(key: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     api.send(Call::api(Method::DELETE, api.path(["kv", key]))).await?;
-    done("deleted", key, terminal)
-}
-
-fn done(word: &str, key: &str, terminal: &mut Terminal) -> Result<(), CliError> {
-    if terminal.json_wanted() {
-        return terminal.json(&json!({ "key": key, "result": word }));
-    }
-    terminal.line(&format!("{word}  {}", clean(key)))
+    done("deleted", "key", key, terminal)
 }
 
 async fn list(args: &KvList, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{number, text};
+use super::{done, number, text};
 use crate::args::{NameArgs, RollbackArgs};
 use crate::client::Api;
 use crate::client::http::Call;
@@ -44,10 +44,7 @@ pub async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
 /// There is none of that name, or the server cannot be reached.
 pub async fn delete(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     api.send(Call::api(Method::DELETE, api.path(["scripts", &args.name]))).await?;
-    if terminal.json_wanted() {
-        return terminal.json(&json!({ "name": args.name, "result": "deleted" }));
-    }
-    terminal.line(&format!("deleted  {}", clean(&args.name)))
+    done("deleted", "name", &args.name, terminal)
 }
 
 /// List the versions of a script.

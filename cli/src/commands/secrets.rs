@@ -9,14 +9,13 @@ use zeroize::Zeroizing;
 
 use super::request::read_file;
 use super::scripts::print;
-use super::text;
+use super::{done, text};
 use crate::args::{SecretsArgs, SecretsCommand};
 use crate::client::Api;
 use crate::client::http::Call;
 use crate::exit::CliError;
 use crate::output::Terminal;
 use crate::output::table::Table;
-use crate::output::text::clean;
 
 /// Run one of the commands about secrets.
 ///
@@ -32,7 +31,7 @@ pub async fn run(args: &SecretsArgs, api: &Api, terminal: &mut Terminal) -> Resu
         }
         Some(SecretsCommand::Rm { name }) => {
             api.send(Call::api(Method::DELETE, api.path(["secrets", name]))).await?;
-            done("deleted", name, terminal)
+            done("deleted", "name", name, terminal)
         }
     }
 }
@@ -86,12 +85,5 @@ pub(crate) fn read(
 async fn set(name: &str, value: &[u8], api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let call = Call::api(Method::PUT, api.path(["secrets", name]));
     let reply = api.send(call.body("text/plain; charset=utf-8", value.to_vec())).await?;
-    done(if reply.status == StatusCode::CREATED { "made" } else { "set" }, name, terminal)
-}
-
-fn done(word: &str, name: &str, terminal: &mut Terminal) -> Result<(), CliError> {
-    if terminal.json_wanted() {
-        return terminal.json(&json!({ "name": name, "result": word }));
-    }
-    terminal.line(&format!("{word}  {}", clean(name)))
+    done(if reply.status == StatusCode::CREATED { "made" } else { "set" }, "name", name, terminal)
 }

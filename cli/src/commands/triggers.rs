@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::read_data;
 use super::scripts::print;
-use super::text;
+use super::{done, text};
 use crate::args::{TriggersArgs, TriggersCommand};
 use crate::client::Api;
 use crate::client::http::Call;
@@ -85,16 +85,10 @@ async fn set(name: &str, trigger: &str, api: &Api, terminal: &mut Terminal) -> R
 
 async fn run_now(name: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     api.send(Call::api(Method::POST, api.path(["triggers", name, "run"]))).await?;
-    if terminal.json_wanted() {
-        return terminal.json(&json!({ "name": name, "result": "runs" }));
-    }
-    terminal.line(&format!("runs  {}", clean(name)))
+    done("runs", "name", name, terminal)
 }
 
 async fn delete(name: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     api.send(Call::api(Method::DELETE, api.path(["triggers", name]))).await?;
-    if terminal.json_wanted() {
-        return terminal.json(&json!({ "name": name, "result": "deleted" }));
-    }
-    terminal.line(&format!("deleted  {}", clean(name)))
+    done("deleted", "name", name, terminal)
 }
