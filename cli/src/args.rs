@@ -23,7 +23,9 @@ pub use event::{
 };
 pub use run::{GivenArgs, RunArgs};
 pub use serve::ServeArgs;
-pub use settings::{ConfigArgs, ConfigCommand, SecretsArgs, SecretsCommand};
+pub use settings::{
+    ConfigArgs, ConfigCommand, HttpPolicyArgs, HttpPolicyCommand, HttpRule, SecretsArgs, SecretsCommand,
+};
 pub use test::{TestArgs, TestFormat};
 pub use token::{TokenArgs, TokenCommand, TokenReplace};
 

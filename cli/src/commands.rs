@@ -5,6 +5,7 @@ pub mod config;
 pub mod deploy;
 pub mod events;
 pub mod executions;
+pub mod http_policy;
 pub mod invoke;
 pub mod kv;
 pub mod logs;
@@ -50,6 +51,7 @@ pub async fn execute(
         ClientCommand::Kv(args) => kv::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Secrets(args) => secrets::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Config(args) => config::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::HttpPolicy(args) => http_policy::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Triggers(args) => triggers::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Events(args) => events::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Queues(args) => events::queues(&api(&args.app)?, terminal).await,

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use picloud_host::event::EventKind;
 
 use super::event::{EventsArgs, TraceArgs, TriggersArgs};
-use super::settings::{ConfigArgs, SecretsArgs};
+use super::settings::{ConfigArgs, HttpPolicyArgs, SecretsArgs};
 
 /// The most log lines that the server gives at once.
 pub const MAX_LOG_LINES: u32 = 1000;
@@ -78,6 +78,9 @@ Examples:
 
     /// Set values for the scripts of an app to read
     Config(ConfigArgs),
+
+    /// Say which requests the scripts of an app may send to other servers
+    HttpPolicy(HttpPolicyArgs),
 
     /// Let changes of keys, messages and queues call scripts
     Triggers(TriggersArgs),

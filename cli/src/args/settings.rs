@@ -1,4 +1,4 @@
-//! The commands about secrets and configuration.
+//! The commands about secrets, configuration and the policy for requests to other servers.
 
 use std::path::PathBuf;
 
@@ -86,4 +86,64 @@ Examples:
         /// The name of the value
         name: String,
     },
+}
+
+/// `picloud http-policy`.
+#[derive(Debug, Clone, Args)]
+pub struct HttpPolicyArgs {
+    /// The app
+    #[arg(long, default_value = "default", global = true)]
+    pub app: String,
+
+    /// What to do; without it the policy is shown
+    #[command(subcommand)]
+    pub command: Option<HttpPolicyCommand>,
+}
+
+/// What to do with the policy.
+#[derive(Debug, Clone, Subcommand)]
+pub enum HttpPolicyCommand {
+    /// Show what is allowed
+    Show,
+    /// Allow more: add a rule to those that there are
+    #[command(after_help = "\
+Examples:
+  picloud http-policy allow api.example.org '*.example.net' --method GET --method POST
+  picloud http-policy allow stock.lan --scheme http --port 8080 --private")]
+    Allow(HttpRule),
+    /// Replace all of it
+    #[command(after_help = "\
+Examples:
+  picloud http-policy set '{\"rules\": []}'      nothing is allowed
+  picloud http-policy show -o json > policy.json
+  picloud http-policy set @policy.json         from a file (`-` reads standard input)")]
+    Set {
+        /// What is to be allowed: JSON text, `@FILE` for a file, or `-` for standard input
+        policy: String,
+    },
+}
+
+/// `picloud http-policy allow`: a request is allowed if it fits all of this.
+#[derive(Debug, Clone, Args)]
+pub struct HttpRule {
+    /// Names, `*.NAME` for every name below one, or addresses
+    #[arg(value_name = "HOST", required = true)]
+    pub hosts: Vec<String>,
+
+    /// `https`, or `http` for requests in the clear; may be repeated
+    #[arg(long = "scheme", value_name = "SCHEME", default_value = "https", value_parser = ["https", "http"],
+          hide_possible_values = true)]
+    pub schemes: Vec<String>,
+
+    /// A port; may be repeated. Without it the usual one of the scheme
+    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+
+    /// A method; may be repeated. Without it every method
+    #[arg(long = "method", value_name = "METHOD")]
+    pub methods: Vec<String>,
+
+    /// The hosts may have addresses that are not on the public internet, such as those of the server's own network
+    #[arg(long)]
+    pub private: bool,
 }

@@ -95,14 +95,22 @@ impl Api {
     /// As [`Api::send`].
     pub async fn json(&self, call: Call) -> Result<(StatusCode, Value), CliError> {
         let reply = self.send(call).await?;
-        let value = serde_json::from_slice(&reply.body).map_err(|_| {
+        Ok((reply.status, self.document(&reply)?))
+    }
+
+    /// The JSON document of an answer.
+    ///
+    /// # Errors
+    ///
+    /// It is no JSON, so PiCloud has not given it.
+    pub fn document(&self, reply: &Reply) -> Result<Value, CliError> {
+        serde_json::from_slice(&reply.body).map_err(|_| {
             CliError::Unreachable(format!(
                 "what answers at {} does not seem to be PiCloud: no JSON but `{}`",
                 self.http.server(),
                 excerpt(&String::from_utf8_lossy(&reply.body), 200)
             ))
-        })?;
-        Ok((reply.status, value))
+        })
     }
 
     /// Read a document.

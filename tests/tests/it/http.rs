@@ -1,5 +1,6 @@
 //! Requests of scripts to other servers, through the real sandbox and the real policy.
 
+mod command;
 mod limits;
 mod refused;
 pub(crate) mod remote;
