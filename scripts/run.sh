@@ -28,7 +28,7 @@ done
 
 "$picloud" deploy examples
 # Only if there is none: a secret that somebody has set is theirs.
-"$picloud" secrets | grep -q "^github " ||
+"$picloud" secrets -o json | grep -q '"name": "github"' ||
     printf %s "not a secret, an example" | "$picloud" secrets set github
 for file in examples/triggers/*.json; do
     "$picloud" triggers set "$(basename "$file" .json)" "@$file"
