@@ -112,7 +112,7 @@ async fn execute(
         aot,
         image_cache_bytes: IMAGE_CACHE,
         scripts: Arc::new(MemoryScripts::default()),
-        services: Services { grants: Arc::new(grants), ..services },
+        services: Services { grants: Arc::new(grants), server: false, ..services },
     };
     let executor = Arc::new(tokio::task::spawn_blocking(|| Executor::new(config)).await??);
     Ok(match executor.load(source, &request.limits).await {
@@ -121,7 +121,7 @@ async fn execute(
     })
 }
 
-/// The script alone, so that it can make events for itself. It may send no request to other servers.
+/// The script alone, so that it can make events for itself. There is no policy: it sends no request to other servers.
 fn active(request: &ExecRequest, settings: Settings) -> Arc<Active> {
     let ScriptRef { app, app_id, script, .. } = &*request.script;
     let itself =

@@ -109,6 +109,7 @@ impl Server {
                 active: active.clone(),
                 grants: grants.clone(),
                 outbound: Arc::default(),
+                server: true,
                 mqtt: config.mqtt.is_some(),
                 clock: clock.clone(),
                 test: None,

@@ -19,7 +19,8 @@ An event is a JSON object in the words of CloudEvents. Only `type` has to be the
    \"change\": \"set\", \"before\": null, \"after\": 1}}
 `time_ms` (milliseconds since 1970) may stand for `time`.
 
-Keys and values are in memory: there are none at first, and none are left.";
+Keys and values are in memory: there are none at first, and none are left. There is no MQTT broker, and no request to
+another server is sent; `picloud test` lets a script do both, and answers for them.";
 
 /// `picloud run`.
 #[derive(Debug, Clone, Args)]

@@ -100,6 +100,11 @@ fn explain(reason: Error) -> String {
         Error::MethodInvalid => "http: the method cannot be sent".to_owned(),
         Error::HeaderInvalid(name) => format!("http: the header {name:?} cannot be sent"),
         Error::NotAllowed(what) => format!("http: the app's policy does not allow {what}"),
+        Error::NoServer => {
+            "http: `picloud run` sends no requests; a server does, if the app's policy allows it, and in a test \
+             under `picloud test` test::http() says what is answered"
+                .to_owned()
+        }
         Error::AddressBlocked(host) => {
             format!("http: {host} is not on the public internet, and the app's policy does not allow that")
         }

@@ -68,6 +68,11 @@ fn explain(reason: Error) -> Box<EvalAltResult> {
         Error::NoBroker => {
             "mqtt: this server is connected to no broker; it is started with one by --mqtt".to_owned()
         }
+        Error::NoServer => {
+            "mqtt: `picloud run` is connected to no broker; a server is, if it is started with --mqtt, and in a test \
+             under `picloud test` test::events() shows what would be published"
+                .to_owned()
+        }
         Error::TopicInvalid => {
             "mqtt: a topic must have 1 to 1024 bytes, without `+`, `#` and control characters, and \
              not start with `$`"
@@ -137,7 +142,8 @@ mod tests {
     #[test]
     fn every_error_of_the_host_has_a_text_with_its_limit() {
         for (reason, part) in [
-            (Error::NoBroker, "--mqtt"),
+            (Error::NoBroker, "this server is connected to no broker; it is started with one by --mqtt"),
+            (Error::NoServer, "`picloud run` is connected to no broker"),
             (Error::TopicInvalid, "1 to 1024 bytes"),
             (Error::QosInvalid, "0 or 1"),
             (Error::PayloadTooLarge(262_144), "at most 262144 bytes"),

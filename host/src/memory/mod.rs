@@ -15,7 +15,8 @@ use crate::executor::Services;
 use crate::ports::Clock;
 use crate::sequencer::SequencerOptions;
 
-/// Services in memory, with the scripts and triggers of `active` and without files. Must be called in a Tokio runtime.
+/// Services in memory as a server has them, with the scripts and triggers of `active` and without files. Must be called in a
+/// Tokio runtime.
 #[must_use]
 pub fn services(active: Arc<Active>, clock: Arc<dyn Clock>) -> Services {
     let options = SequencerOptions {
@@ -26,5 +27,6 @@ pub fn services(active: Arc<Active>, clock: Arc<dyn Clock>) -> Services {
     };
     let kv = Arc::new(MemoryKv::start(MemoryBackend::default(), 0, options));
     let (outbound, grants) = (Arc::default(), Arc::default());
-    Services { kv: kv.clone(), events: kv, active, outbound, grants, mqtt: false, clock, test: None }
+    let (server, mqtt, test) = (true, false, None);
+    Services { kv: kv.clone(), events: kv, active, outbound, grants, server, mqtt, clock, test }
 }

@@ -47,6 +47,8 @@ pub struct Services {
     pub grants: Arc<Grants>,
     /// Connections to other servers.
     pub outbound: Arc<Outbound>,
+    /// Whether a server runs the calls. One alone, as by `picloud run`, has no broker and no policy, and is told why.
+    pub server: bool,
     /// Whether there is an MQTT broker to publish to.
     pub mqtt: bool,
     /// The time of day.

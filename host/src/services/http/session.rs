@@ -16,6 +16,8 @@ use crate::services::{Services, bound};
 pub(crate) struct HttpSession {
     outbound: Arc<Outbound>,
     active: Arc<Active>,
+    /// Whether a server runs the call: nobody else sends requests.
+    server: bool,
     /// None while a script is loaded.
     app: Option<AppId>,
     limits: Limits,
@@ -39,6 +41,7 @@ impl HttpSession {
         Self {
             outbound: services.outbound.clone(),
             active: services.active.clone(),
+            server: services.server,
             app: request.map(|request| request.script.app_id),
             limits,
             policy: None,
@@ -58,6 +61,9 @@ impl HttpSession {
         let most_ms = self.limits.outbound_timeout_ms;
         let timeout = Duration::from_millis(request.timeout_ms.map_or(most_ms, |ms| ms.min(most_ms)));
         let request = self.check(request)?;
+        if !self.server {
+            return Err(Error::NoServer);
+        }
         let policy = self.policy(app);
         let request = request.admit(&policy)?;
         self.sent = true;

@@ -207,6 +207,9 @@ impl TriggersSession {
         message: &OutgoingMessage,
         now_ms: u64,
     ) -> Result<Uuid, mqtt::Error> {
+        if !self.services.server {
+            return Err(mqtt::Error::NoServer);
+        }
         if !self.services.mqtt {
             return Err(mqtt::Error::NoBroker);
         }

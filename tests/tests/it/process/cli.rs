@@ -242,6 +242,21 @@ async fn a_script_handles_an_event_without_a_server() {
 }
 
 #[tokio::test]
+async fn what_only_a_server_can_do_is_refused_with_what_to_do_instead() {
+    let site = Site::new();
+    for (source, told) in [
+        ("http::get(\"https://a.example/\")", "http: `picloud run` sends no requests"),
+        ("http::all([#{ url: \"https://a.example/\" }])[0].error", "http: `picloud run` sends no requests"),
+        ("mqtt::publish(\"a\", 1)", "mqtt: `picloud run` is connected to no broker"),
+    ] {
+        write(&site, "outside.rhai", source);
+        let ended = site.picloud(&["run", "outside.rhai"]).await;
+        let all = format!("{}{}", ended.out, ended.log);
+        assert!(all.contains(told) && all.contains("`picloud test`"), "{source}: {ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_lost_token_is_replaced_while_no_server_runs() {
     let (site, mut server) = site().await;
     let old = server.printed_token().await;
