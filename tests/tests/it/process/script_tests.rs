@@ -212,8 +212,10 @@ async fn a_folder_has_tests_beside_scripts_and_what_does_not_compile_fails() {
 #[tokio::test]
 async fn no_tests_are_a_failure_and_a_wrong_command_line_is_another() {
     let folder = Folder::new(&[("none.rhai", "1"), ("t.rhai", "fn test_a() {}")]);
+    std::fs::create_dir(folder.0.home().join("empty")).unwrap();
     for (args, code, text) in [
         (&["none.rhai"][..], 1, "there are no tests in none.rhai"),
+        (&["empty"], 2, "there is no *.rhai in empty"),
         (&["t.rhai", "--filter", "zzz"], 1, "no test in t.rhai has `zzz` in its name"),
         (&["missing.rhai"], 1, "missing.rhai: "),
         (&["t.rhai", "--limit", "speed=1"], 2, "speed"),
