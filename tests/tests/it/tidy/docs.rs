@@ -181,6 +181,18 @@ fn every_section_has_a_name_of_its_own_and_a_text() {
     assert_none("a section has a name of its own and a text", &wrong);
 }
 
+#[test]
+fn contents_name_every_section_in_its_order() {
+    for page in files(&["md"]) {
+        let Some((_, contents)) = page.text.split_once("\nContents: ") else { continue };
+        let contents = contents.split("\n\n").next().unwrap_or_default();
+        let named: Vec<String> =
+            links(contents).iter().map(|link| link.trim_start_matches('#').into()).collect();
+        let sections = sections(&page.text).into_iter().filter(|section| section.level == 2);
+        assert_eq!(named, sections.map(|section| anchor(section.name)).collect::<Vec<_>>(), "{}", page.path);
+    }
+}
+
 /// A heading and whether anything follows it before the next one.
 #[derive(Debug, PartialEq)]
 struct Section<'a> {
@@ -288,12 +300,12 @@ fn links(text: &str) -> Vec<&str> {
 
 /// The anchors of a page's headings, as GitHub makes them.
 fn anchors(text: &str) -> BTreeSet<String> {
-    let headings = prose(text).filter(|line| line.starts_with('#'));
-    let slug = |heading: &str| -> String {
-        let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-        text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
-    };
-    headings.map(slug).collect()
+    prose(text).filter(|line| line.starts_with('#')).map(anchor).collect()
+}
+
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
 }
 
 #[test]
