@@ -20,8 +20,26 @@ fn get(name: &str, default: Dynamic) -> Result<Dynamic, Box<EvalAltResult>> {
         Ok(None) => Ok(default),
         Ok(Some(text)) => json::from_text(&text)
             .map_err(|reason| error(format!("config: the value cannot be read: {reason}"))),
-        Err(Error::NoCall) => Err(error(
-            "config: the top level runs at upload, where there are no values; use config in a handler",
-        )),
+        Err(reason) => Err(explain(reason)),
+    }
+}
+
+/// The text that a script catches.
+fn explain(reason: Error) -> Box<EvalAltResult> {
+    error(match reason {
+        Error::NoCall => {
+            "config: the top level runs at upload, where there are no values; use config in a handler"
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdk::testing::assert_told;
+
+    #[test]
+    fn every_error_of_the_host_has_a_text() {
+        assert_told("config", *explain(Error::NoCall), "top level");
     }
 }

@@ -147,6 +147,7 @@ fn explain(reason: Error) -> Box<EvalAltResult> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sdk::testing::assert_told;
 
     fn array(script: &str) -> Array {
         Engine::new().eval(script).unwrap()
@@ -160,6 +161,23 @@ mod tests {
             let keys = to_keys(&vec![long.clone().into()]).unwrap();
             assert_eq!(keys, [cut(&long)], "{character}");
             assert!((4097..=4104).contains(&keys[0].len()), "{character}");
+        }
+    }
+
+    #[test]
+    fn every_error_of_the_host_has_a_text_with_its_limit() {
+        for (reason, part) in [
+            (Error::KeyInvalid(512), "1 to 512 bytes"),
+            (Error::ValueTooLarge(262_144), "at most 262144 bytes"),
+            (Error::ValueInvalid, "not JSON"),
+            (Error::TooManyOperations(1000), "at most 1000 operations"),
+            (Error::TooManyBytes(8_388_608), "at most 8388608 bytes"),
+            (Error::NotAnInteger, "not an integer"),
+            (Error::TtlInvalid, "at least 1 millisecond"),
+            (Error::CursorInvalid, "did not come from list"),
+            (Error::NoCall, "top level"),
+        ] {
+            assert_told("kv", *explain(reason), part);
         }
     }
 

@@ -34,3 +34,31 @@ fn explain(name: &str, reason: Error) -> Box<EvalAltResult> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdk::testing::assert_told;
+
+    #[test]
+    fn every_error_of_the_host_has_a_text_that_says_what_it_is_about() {
+        for (reason, part) in [
+            (Error::NotFound, "secret-not-found: the app has no secret \"mail\""),
+            (Error::Unreadable, "secret-unreadable: \"mail\" was stored under another key"),
+            (Error::TooMany(32), "at most 32 secrets"),
+            (Error::NoCall, "top level"),
+        ] {
+            assert_told("secrets", *explain("mail", reason), part);
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_shown_in_part() {
+        let long = "n".repeat(10_000);
+        let EvalAltResult::ErrorRuntime(text, _) = *explain(&long, Error::NotFound) else {
+            panic!("no error")
+        };
+        let text = text.into_string().unwrap();
+        assert!(text.len() < 150 && text.ends_with("n...\""), "{text}");
+    }
+}

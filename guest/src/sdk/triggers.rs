@@ -259,6 +259,7 @@ mod tests {
             (Error::AttemptsInvalid, "1 to 100"),
             (Error::TimeInvalid, "a hundred years"),
             (Error::TooManyEvents(100), "at most 100 events"),
+            (Error::TooManyBytes(8_388_608), "at most 8388608 bytes"),
             (Error::IdInvalid, "id of an event"),
             (Error::NoCall, "top level"),
         ] {
