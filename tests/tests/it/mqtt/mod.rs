@@ -11,7 +11,7 @@ use picloud_tests::{Broker, Reply, TestApp};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::triggers::{PATIENCE, events, trigger, values};
 
 /// Keeps the data of each message under `seen/` and the event's id, whose order is that of arrival.
 const RECORDER: &str = "fn on_event(event) { kv::set(`seen/${event.id}`, event.data); }";
@@ -44,12 +44,6 @@ async fn wait_for_metric(app: &TestApp, line: &str) {
     }
 }
 
-async fn trigger(app: &TestApp, name: &str, trigger: Value) {
-    let path = format!("/api/v1/apps/default/triggers/{name}");
-    let reply = Reply::of(app.request("PUT", &path).json(&trigger)).await;
-    assert!(reply.is_success(), "{reply}");
-}
-
 /// Subscribe a script, and wait until the broker knows.
 async fn subscribe(app: &TestApp, broker: &Broker, filter: &str) {
     app.deploy("record", RECORDER).await;
@@ -66,16 +60,6 @@ async fn wait_for_subscription(broker: &Broker, filter: &str) {
     }
 }
 
-async fn values(app: &TestApp, prefix: &str) -> Vec<Value> {
-    let mut reply = app.get(&format!("/api/v1/apps/default/kv?limit=1000&prefix={prefix}")).await;
-    while reply.problem_code() == "kv-conflict" {
-        reply = app.get(&format!("/api/v1/apps/default/kv?limit=1000&prefix={prefix}")).await;
-    }
-    let page = reply.json();
-    assert_eq!(page["next_cursor"], Value::Null, "there are more than fit on one page");
-    page["items"].as_array().unwrap().iter().map(|item| item["value"].clone()).collect()
-}
-
 /// Wait until so many messages were seen.
 async fn seen(app: &TestApp, count: usize) -> Vec<Value> {
     let begun = Instant::now();
@@ -88,12 +72,6 @@ async fn seen(app: &TestApp, count: usize) -> Vec<Value> {
         assert!(begun.elapsed() < PATIENCE, "{} seen; left: {:?}", found.len(), events(app, "").await);
         sleep(Duration::from_millis(10)).await;
     }
-}
-
-async fn events(app: &TestApp, query: &str) -> Vec<Value> {
-    let reply = app.get(&format!("/api/v1/apps/default/events?limit=1000{query}")).await;
-    assert_eq!(reply.status, 200, "{reply}");
-    reply.json()["items"].as_array().unwrap().clone()
 }
 
 /// Wait until so many events are in a state.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 /// How long something may take that is to happen at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Keeps what it is called for under `seen/` and the event's id.
 const RECORDER: &str = "
@@ -36,13 +36,13 @@ async fn put_trigger(app: &TestApp, name: &str, trigger: Value) -> Reply {
     Reply::of(app.request("PUT", &path).json(&trigger)).await
 }
 
-async fn trigger(app: &TestApp, name: &str, trigger: Value) {
+pub(crate) async fn trigger(app: &TestApp, name: &str, trigger: Value) {
     let reply = put_trigger(app, name, trigger).await;
     assert!(reply.is_success(), "{reply}");
 }
 
 /// The values under a prefix, in the order of their keys.
-async fn values(app: &TestApp, prefix: &str) -> Vec<Value> {
+pub(crate) async fn values(app: &TestApp, prefix: &str) -> Vec<Value> {
     let path = format!("/api/v1/apps/default/kv?limit=1000&prefix={prefix}");
     let mut reply = app.get(&path).await;
     // While handlers keep writing below the prefix, a list may not find one moment that it can show.
@@ -69,8 +69,8 @@ async fn wait_for(app: &TestApp, prefix: &str, count: usize) -> Vec<Value> {
     }
 }
 
-/// The events that are stored.
-async fn events(app: &TestApp, query: &str) -> Vec<Value> {
+/// The events that are stored, or those of them that a query such as `&state=dead` means.
+pub(crate) async fn events(app: &TestApp, query: &str) -> Vec<Value> {
     let reply = app.get(&format!("/api/v1/apps/default/events?limit=1000{query}")).await;
     assert_eq!(reply.status, 200, "{reply}");
     reply.json()["items"].as_array().unwrap().clone()
