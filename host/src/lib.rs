@@ -1,7 +1,7 @@
 //! The data plane of PiCloud: it runs script versions in sandboxes and answers HTTP with them.
 //!
-//! In reading order: what a call is (`call`), what makes one without a caller (`event`, `trigger`), what bounds it
-//! (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`) and of its app
+//! In reading order: what a call is (`call`), what makes one without a caller (`event`, `trigger`, `wildcard`), what bounds
+//! it (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`) and of its app
 //! (`secret`, and `redact`, which keeps them out of texts); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `nested`, `outbound`, `services`, `executor`); how requests get
@@ -46,3 +46,4 @@ pub mod testing;
 mod ticker;
 pub mod trigger;
 mod turns;
+mod wildcard;

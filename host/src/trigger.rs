@@ -14,6 +14,7 @@ use crate::call::{AppId, EventCall};
 use crate::event::{Cause, EventKind, Lane, NewEvent, TriggerId};
 use crate::mqtt::{MqttFilter, Qos};
 use crate::ports::{KvEntry, KvValue, KvWrite};
+use crate::wildcard;
 
 pub use webhook::{SignatureEncoding, Webhook, WebhookScheme};
 
@@ -155,27 +156,14 @@ impl TopicFilter {
     /// Read a filter; none when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let parts: Vec<&str> = text.split('/').collect();
-        let fine = |(at, part): (usize, &&str)| match *part {
-            "+" => true,
-            "#" => at + 1 == parts.len(),
-            part => is_plain(part) && !part.contains(['+', '#']),
-        };
-        (text.len() <= MAX_TOPIC_BYTES && parts.iter().enumerate().all(fine)).then(|| Self(text.into()))
+        let fine = text.len() <= MAX_TOPIC_BYTES && text.split('/').all(is_plain);
+        (fine && wildcard::are_in_place(text)).then(|| Self(text.into()))
     }
 
     /// Whether a topic is meant.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
-        let (mut filter, mut topic) = (self.0.split('/'), topic.split('/'));
-        loop {
-            match (filter.next(), topic.next()) {
-                (Some("#"), _) | (None, None) => return true,
-                (Some("+"), Some(_)) => {}
-                (Some(wanted), Some(part)) if wanted == part => {}
-                _ => return false,
-            }
-        }
+        wildcard::fits(&self.0, topic)
     }
 
     /// The text.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::wildcard;
+
 /// The longest topic and the longest filter, in bytes. MQTT allows 65 535.
 pub const MAX_TOPIC_BYTES: usize = 1024;
 
@@ -24,14 +26,8 @@ impl MqttFilter {
     /// part of the messages.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let levels: Vec<&str> = text.split('/').collect();
-        let fine = |(at, level): (usize, &&str)| match *level {
-            "+" => true,
-            "#" => at + 1 == levels.len(),
-            level => !level.contains(['+', '#']),
-        };
-        let parsed = is_sendable(text) && levels[0] != "$share" && levels.iter().enumerate().all(fine);
-        parsed.then(|| Self(text.into()))
+        let shared = text.split('/').next() == Some("$share");
+        (is_sendable(text) && !shared && wildcard::are_in_place(text)).then(|| Self(text.into()))
     }
 
     /// Whether a topic is meant. A wildcard at the start leaves out what starts with `$`, which is the broker's own.
@@ -40,15 +36,7 @@ impl MqttFilter {
         if topic.starts_with('$') && self.0.starts_with(['+', '#']) {
             return false;
         }
-        let (mut filter, mut topic) = (self.0.split('/'), topic.split('/'));
-        loop {
-            match (filter.next(), topic.next()) {
-                (Some("#"), _) | (None, None) => return true,
-                (Some("+"), Some(_)) => {}
-                (Some(wanted), Some(level)) if wanted == level => {}
-                _ => return false,
-            }
-        }
+        wildcard::fits(&self.0, topic)
     }
 
     /// The text.
