@@ -71,7 +71,7 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
         completes: None,
         keeps: None,
         principal: None,
-        limits,
+        limits: Arc::new(limits),
         traceparent: None,
         payload,
     });
@@ -128,7 +128,7 @@ fn active(request: &ExecRequest, settings: Settings) -> Arc<Active> {
         ActiveScript { script: request.script.clone(), handles_requests: true, handles_events: true };
     let scripts = [(script.clone(), itself)].into();
     let Settings { secrets, config } = settings;
-    let (id, limits, http) = (*app_id, request.limits, Arc::default());
+    let (id, limits, http) = (*app_id, request.limits.clone(), Arc::default());
     let app = (app.clone(), ActiveApp { id, limits, http, secrets, config, scripts });
     let active = Active::default();
     active.publish(ActiveSet { apps: [app].into(), ..ActiveSet::default() });

@@ -15,6 +15,7 @@ use axum::http::Uri;
 use picloud_host::active::Active;
 use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
+use picloud_host::callback::Callbacks;
 use picloud_host::delivery::Delivery;
 use picloud_host::dispatcher::{Dispatcher, Lanes, RunningCalls};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
@@ -23,7 +24,8 @@ use picloud_host::gate::Gate;
 use picloud_host::grants::Grants;
 use picloud_host::ingress::{self, Guard, Ingress, KeptCalls};
 use picloud_host::mqtt::Mqtt;
-use picloud_host::ports::{Clock, SystemClock};
+use picloud_host::outbound::Outbound;
+use picloud_host::ports::{Answers, Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
 use picloud_host::sequencer::SequencerOptions;
 use picloud_manager::prometheus::{Gauges, ReadGauges};
@@ -96,7 +98,7 @@ impl Server {
         let active = Arc::new(Active::default());
         let storage = Storage::open(data, config, clock.clone(), active.clone(), stop.clone()).await?;
 
-        let budget = Budget::probe(config.limits.memory_bytes);
+        let (outbound, budget) = (Arc::<Outbound>::default(), Budget::probe(config.limits.memory_bytes));
         tracing::info!("{budget}");
         let executor = executor(ExecutorConfig {
             budget,
@@ -108,7 +110,7 @@ impl Server {
                 events: storage.kv.clone(),
                 active: active.clone(),
                 grants: grants.clone(),
-                outbound: Arc::default(),
+                outbound: outbound.clone(),
                 server: true,
                 mqtt: config.mqtt.is_some(),
                 clock: clock.clone(),
@@ -133,7 +135,7 @@ impl Server {
         let running = Arc::new(RunningCalls::default());
         let shared = (schedules.clone(), grants, running.clone());
         let control = control_plane(config, &storage, &ingress, shared, gauges).await?;
-        let dispatcher = dispatcher(config, &storage, &ingress, mqtt.clone(), running);
+        let dispatcher = dispatcher(config, &storage, &ingress, (mqtt.clone(), outbound), running);
         let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
         let router = Arc::new(ingress::Router {
             ingress,
@@ -268,9 +270,12 @@ fn dispatcher(
     config: &ServeConfig,
     storage: &Storage,
     ingress: &Ingress,
-    mqtt: Option<Arc<Mqtt>>,
+    (mqtt, outbound): (Option<Arc<Mqtt>>, Arc<Outbound>),
     running: Arc<RunningCalls>,
 ) -> Arc<Dispatcher> {
+    let answers: Arc<dyn Answers> = Arc::new(storage.store.clone());
+    let (active, clock) = (ingress.active.clone(), ingress.clock.clone());
+    let callbacks = Callbacks::new(active, answers.clone(), outbound, clock);
     let concurrent = usize::from(config.max_concurrent_events).min(ingress.gate.behind());
     Arc::new(Dispatcher {
         active: ingress.active.clone(),
@@ -282,6 +287,8 @@ fn dispatcher(
         events: storage.kv.clone(),
         lanes: storage.lanes.clone(),
         mqtt: mqtt.map(|mqtt| mqtt as Arc<dyn Delivery>),
+        callbacks: Arc::new(callbacks),
+        answers,
         running,
         app_concurrency: concurrent,
         script_concurrency: concurrent.div_ceil(2),

@@ -81,7 +81,7 @@ pub struct ActiveApp {
     /// Its identity in storage.
     pub id: AppId,
     /// The limits of its calls.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// Which requests its scripts may send.
     pub http: Arc<HttpPolicy>,
     /// What only its scripts can read.

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::call::{Answer, AppId, ExecRequest, Failure, header_list};
+use crate::event::{EventOp, NewEvent};
 use crate::problem::Problem;
 
 const EXECUTION_ID: HeaderName = HeaderName::from_static("picloud-execution-id");
@@ -57,7 +58,10 @@ pub struct Idempotency {
 #[serde(rename_all = "snake_case")]
 pub enum KeepAnswer {
     /// It is expected since the call was accepted.
-    Expected,
+    Expected {
+        /// The event that tells somebody of it, if somebody is to be told.
+        tells: Option<Box<NewEvent>>,
+    },
     /// Nothing is known of it yet, and nothing will be if the call fails.
     New(Box<NewAnswer>),
 }
@@ -228,8 +232,18 @@ impl ExecRequest {
         };
         match &self.keeps {
             None => Vec::new(),
-            Some(KeepAnswer::Expected) => vec![keep()],
+            Some(KeepAnswer::Expected { .. }) => vec![keep()],
             Some(KeepAnswer::New(new)) => vec![AnswerOp::Expect(new.clone()), keep()],
+        }
+    }
+}
+
+impl KeepAnswer {
+    /// The event that tells somebody of the answer, if somebody is to be told.
+    pub(crate) fn tells(&self) -> Option<EventOp> {
+        match self {
+            Self::Expected { tells } => tells.clone().map(EventOp::Insert),
+            Self::New(_) => None,
         }
     }
 }

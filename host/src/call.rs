@@ -88,7 +88,7 @@ pub struct ExecRequest {
     /// Who called, when that is known.
     pub principal: Option<Principal>,
     /// The limits that apply.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// The W3C trace context that came with the call, to pass on and to log.
     pub traceparent: Option<String>,
     /// What the call is for.

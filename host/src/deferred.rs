@@ -31,10 +31,14 @@ struct Deferred {
     client_ip: Option<IpAddr>,
     request_id: String,
     traceparent: Option<String>,
+    /// The URL that is told of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    callback: Option<String>,
 }
 
-/// The event for a request; none if the call is for an event. Its id is that of the execution.
-pub(crate) fn to_event(request: &ExecRequest, now_ms: u64) -> Option<NewEvent> {
+/// The event for a request, whose answer is told to the URL `callback`; none if the call is for an event. Its id is that of
+/// the execution.
+pub(crate) fn to_event(request: &ExecRequest, callback: Option<&str>, now_ms: u64) -> Option<NewEvent> {
     let call = request.payload.request()?;
     let deferred = Deferred {
         method: call.method.clone(),
@@ -47,6 +51,7 @@ pub(crate) fn to_event(request: &ExecRequest, now_ms: u64) -> Option<NewEvent> {
         client_ip: call.client_ip,
         request_id: call.request_id.clone(),
         traceparent: request.traceparent.clone(),
+        callback: callback.map(str::to_owned),
     };
     let script = &request.script;
     Some(NewEvent {
@@ -94,6 +99,18 @@ pub(crate) fn to_call(event: &NewEvent) -> Result<(HttpCall, Option<String>), Fa
         request_id: deferred.request_id,
     };
     Ok((call, deferred.traceparent))
+}
+
+/// The event that tells how the call of this one has ended; none if nobody is to be told. It belongs into the transaction
+/// that ends it.
+#[must_use]
+pub fn callback(event: &NewEvent, now_ms: u64) -> Option<NewEvent> {
+    #[derive(Deserialize)]
+    struct Whole {
+        callback: Option<String>,
+    }
+    let whole: Whole = serde_json::from_str(&event.call.data).ok()?;
+    Some(crate::callback::event(event, &whole.callback?, now_ms))
 }
 
 /// What may be shown of the data of such an event: neither headers nor body, which are the caller's. JSON text.

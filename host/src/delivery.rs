@@ -15,6 +15,8 @@ pub enum Delivered {
     Done,
     /// It may or may not have it: this attempt counts.
     Failed(Failure),
+    /// It does not have it, and another attempt would not change that.
+    Refused(Failure),
     /// Nothing was sent: this attempt does not count.
     NotTried,
 }
@@ -24,6 +26,9 @@ pub enum Delivered {
 pub trait Delivery: Send + Sync {
     /// Whether it makes sense to try now. When that changes to yes, whoever implements this notes its lanes again.
     fn ready(&self) -> bool;
+
+    /// How many events of one lane are handed over at once.
+    fn batch(&self) -> usize;
 
     /// How long one attempt may take, in milliseconds.
     fn deadline_ms(&self) -> u64;

@@ -27,6 +27,8 @@ pub enum EventKind {
     Mqtt,
     /// A message for the MQTT broker: no script sees it.
     Publish,
+    /// A message to whoever is told of an answer: no script sees it.
+    Callback,
     /// A request for a script whose caller fetches the answer later.
     Http,
     /// None of these: an event that was handed to a script without a server.
@@ -45,6 +47,7 @@ impl EventKind {
         Self::Webhook,
         Self::Mqtt,
         Self::Publish,
+        Self::Callback,
         Self::Http,
         Self::Event,
     ];
@@ -61,6 +64,7 @@ impl EventKind {
             Self::Webhook => "webhook",
             Self::Mqtt => "mqtt",
             Self::Publish => "publish",
+            Self::Callback => "callback",
             Self::Http => "http",
             Self::Event => "event",
         }
@@ -89,16 +93,19 @@ pub enum Lane {
     Script(Arc<str>),
     /// For the MQTT broker, in the order in which they were published.
     Mqtt,
+    /// For a host that is told of answers, with its port if that is not the usual one.
+    Callback(Arc<str>),
 }
 
 impl Lane {
-    /// As it is stored: `queue/NAME`, `script/NAME` or `mqtt`.
+    /// As it is stored: `queue/NAME`, `script/NAME`, `mqtt` or `callback/HOST`.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
             Self::Queue(name) => format!("queue/{name}"),
             Self::Script(name) => format!("script/{name}"),
             Self::Mqtt => MQTT.to_owned(),
+            Self::Callback(host) => format!("callback/{host}"),
         }
     }
 
@@ -111,6 +118,7 @@ impl Lane {
         match text.split_once('/')? {
             ("queue", name) => Some(Self::Queue(name.into())),
             ("script", name) => Some(Self::Script(name.into())),
+            ("callback", host) => Some(Self::Callback(host.into())),
             _ => None,
         }
     }
@@ -136,7 +144,7 @@ impl Cause {
 }
 
 /// An event to be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewEvent {
     /// UUIDv7; the event's identity in the API.
     pub id: Uuid,
@@ -332,7 +340,8 @@ mod tests {
         for kind in EventKind::ALL {
             assert_eq!(EventKind::parse(kind.as_str()), Some(*kind));
         }
-        for lane in [Lane::Queue("a/b".into()), Lane::Script("queue".into()), Lane::Mqtt] {
+        let callback = Lane::Callback("[::1]:8080".into());
+        for lane in [Lane::Queue("a/b".into()), Lane::Script("queue".into()), Lane::Mqtt, callback] {
             assert_eq!(Lane::parse(&lane.to_text()), Some(lane));
         }
         assert_eq!(Lane::parse("elsewhere/a"), None);

@@ -11,6 +11,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
+use crate::answer::KeepAnswer;
 use crate::aot::AotCache;
 use crate::budget::Budget;
 use crate::call::{Answer, Cost, ExecRequest, Failure, Fault, Outcome, Payload, ScriptRef, SourceHash};
@@ -118,7 +119,7 @@ impl Executor {
             Err(_) => return Outcome::failed(cost, fault::deadline(&request.limits)),
         };
         loop {
-            let mut state = self.state(Some(request.clone()), request.limits, deadline);
+            let mut state = self.state(Some(request.clone()), request.limits.clone(), deadline);
             state.scripts.open(self.clone());
             let run = self.sandbox.call(&image, state).await;
             let Run { result, fuel, state } = run;
@@ -133,7 +134,7 @@ impl Executor {
 
             let transaction = self.transaction(request, state.kv, state.triggers);
             if let Some(redactor) = &redactor {
-                secrecy::redact(redactor, &mut log, callees.iter_mut());
+                secrecy::redact(redactor, &mut log, &mut callees).await;
             }
             let result = secrecy::keep(redactor, result, transaction.as_ref()).await;
             let commit = Instant::now();
@@ -190,7 +191,10 @@ impl Executor {
     ) -> Result<(), CommitError> {
         let Some(mut transaction) = transaction else { return Ok(()) };
         match result {
-            Ok(_) => transaction.answers = request.kept(result, fuel, self.services.clock.now_ms()),
+            Ok(_) => {
+                transaction.answers = request.kept(result, fuel, self.services.clock.now_ms());
+                transaction.events.extend(request.keeps.as_ref().and_then(KeepAnswer::tells));
+            }
             Err(failure) if failure.code.fault() != Some(Fault::Script) => return Ok(()),
             Err(_) => {
                 transaction.writes.clear();
@@ -220,7 +224,7 @@ impl Executor {
     }
 
     async fn build(&self, source: &str, limits: &Limits, deadline: Instant) -> Result<Image, Failure> {
-        self.sandbox.load(source, self.state(None, *limits, deadline)).await
+        self.sandbox.load(source, self.state(None, Arc::new(*limits), deadline)).await
     }
 
     async fn loaded(&self, source: &str, limits: &Limits) -> Result<Arc<Image>, Failure> {
@@ -237,8 +241,13 @@ impl Executor {
         self.images.stats()
     }
 
-    fn state(&self, request: Option<Arc<ExecRequest>>, limits: Limits, deadline: Instant) -> CallState {
-        CallState::new(request, limits, deadline, &self.services)
+    fn state(
+        &self,
+        request: Option<Arc<ExecRequest>>,
+        limits: Arc<Limits>,
+        deadline: Instant,
+    ) -> Box<CallState> {
+        Box::new(CallState::new(request, limits, deadline, &self.services))
     }
 }
 

@@ -108,6 +108,8 @@ limits! {
     outbound_request_bytes: "bytes", 1, 1 << 20, 64 << 20;
     /// Body of one response to it. Beyond it the request fails, and the script can catch it.
     outbound_response_bytes: "bytes", 1, 4 << 20, 64 << 20;
+    /// Bodies and headers of all responses to one call together. Beyond it the request fails, and the script can catch it.
+    outbound_call_bytes: "bytes", 1, 16 << 20, 256 << 20;
     /// How long one such request may take until the whole response is there, and not beyond the call's deadline. Beyond
     /// it the request fails, and the script can catch it.
     outbound_timeout_ms: "ms", 1, 10_000, 15 * 60 * 1000;

@@ -268,8 +268,8 @@ pub trait Answers: Send + Sync {
     /// The answer to a call; none while there is none.
     async fn answer(&self, app: AppId, id: Uuid) -> Result<Option<Answer>, StoreError>;
 
-    /// How much an app keeps.
-    async fn totals(&self, app: AppId) -> Result<KeptTotals, StoreError>;
+    /// How much an app keeps. As long as that is not more than `room` bytes, what has expired may count.
+    async fn totals(&self, app: AppId, room: u64) -> Result<KeptTotals, StoreError>;
 }
 
 /// The record of one execution.

@@ -82,17 +82,42 @@ impl Redactor {
         self.forms.iter().flat_map(of).collect()
     }
 
+    /// The same for several texts, without keeping a processor for long.
+    pub(crate) async fn redact_all(&self, texts: Vec<&mut String>) {
+        let mut pace = Pace::default();
+        for text in texts {
+            self.redact(text);
+            pace.after(text.len().saturating_mul(self.forms.len())).await;
+        }
+    }
+
     /// A search through several texts that does not keep a processor for long.
     pub(crate) fn search(&self) -> Search<'_> {
-        Search { redactor: self, searched: 0 }
+        Search { redactor: self, pace: Pace::default() }
+    }
+}
+
+/// Lets others have their turn now and then.
+#[derive(Default)]
+struct Pace {
+    /// Bytes since the last breath.
+    searched: usize,
+}
+
+impl Pace {
+    async fn after(&mut self, bytes: usize) {
+        self.searched = self.searched.saturating_add(bytes);
+        if self.searched > BREATH_BYTES {
+            self.searched = 0;
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 /// Looks for secrets in one text after the other.
 pub(crate) struct Search<'a> {
     redactor: &'a Redactor,
-    /// Bytes since the last breath.
-    searched: usize,
+    pace: Pace,
 }
 
 impl Search<'_> {
@@ -102,11 +127,7 @@ impl Search<'_> {
             if memmem::find(text.as_ref(), form.as_bytes()).is_some() {
                 return true;
             }
-            self.searched += text.as_ref().len();
-            if self.searched > BREATH_BYTES {
-                self.searched = 0;
-                tokio::task::yield_now().await;
-            }
+            self.pace.after(text.as_ref().len()).await;
         }
         false
     }

@@ -47,7 +47,7 @@ pub(crate) struct Run<T> {
     /// Fuel used.
     pub(crate) fuel: u64,
     /// What the run left behind: log, effects, peak of memory, captured image.
-    pub(crate) state: CallState,
+    pub(crate) state: Box<CallState>,
 }
 
 impl Sandbox {
@@ -60,9 +60,9 @@ impl Sandbox {
     }
 
     /// Load a source into a blank sandbox and make an image of it.
-    pub(crate) async fn load(&self, source: &str, mut state: CallState) -> Result<Image, Failure> {
+    pub(crate) async fn load(&self, source: &str, mut state: Box<CallState>) -> Result<Image, Failure> {
         state.mode = Mode::Load(Capture::Allowed);
-        let limits = state.limits;
+        let limits = state.limits.clone();
         let run =
             self.run(&self.blank, state, async |script, store| script.call_load(store, source).await).await;
         let loaded = run.result?;
@@ -99,7 +99,7 @@ impl Sandbox {
     }
 
     /// Run one call in a fresh sandbox. An event's handler and a test give no answer.
-    pub(crate) async fn call(&self, image: &Image, state: CallState) -> Run<Option<outcome::Response>> {
+    pub(crate) async fn call(&self, image: &Image, state: Box<CallState>) -> Run<Option<outcome::Response>> {
         let request = state.request.clone();
         self.run(&image.pre, state, async |script, store| {
             Ok(match request.as_ref().map(|request| &request.payload) {
@@ -116,12 +116,12 @@ impl Sandbox {
     async fn run<T>(
         &self,
         pre: &ScriptPre<CallState>,
-        state: CallState,
+        state: Box<CallState>,
         entry: impl AsyncFnOnce(&Script, &mut Store<CallState>) -> wasmtime::Result<Result<T, outcome::Failure>>,
     ) -> Run<T> {
         let _ticking = self.ticker.keep_ticking();
         let deadline = state.deadline;
-        let limits = state.limits;
+        let limits = state.limits.clone();
         let turn = self.turns.join();
         let mut store = self.store(state, turn.clone());
         let call = turn.run(async {
@@ -130,7 +130,7 @@ impl Sandbox {
         });
         let ended = tokio::time::timeout_at((deadline + GRACE).into(), call).await;
         let fuel = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
-        let state = store.into_data();
+        let state = Box::new(store.into_data());
         let result = match ended {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(failure))) => Err(fault::of_guest(failure)),
@@ -141,10 +141,10 @@ impl Sandbox {
     }
 
     /// The only place where stores are made.
-    fn store(&self, state: CallState, turn: Arc<Turn>) -> Store<CallState> {
+    fn store(&self, state: Box<CallState>, turn: Arc<Turn>) -> Store<CallState> {
         let fuel = state.limits.fuel;
         let memory = usize::try_from(state.limits.memory_bytes).unwrap_or(usize::MAX);
-        let mut store = Store::new(&self.guest.engine, state);
+        let mut store = Store::new(&self.guest.engine, *state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(MAX_HOSTCALL_BYTES.max(memory));
         store.set_fuel(fuel).unwrap_or_else(|error| tracing::error!(%error, "fuel is not configured"));

@@ -106,7 +106,7 @@ fn request(version: i64, source: &str, body: &'static str) -> ExecRequest {
         keeps: None,
         trigger_depth: 0,
         principal: None,
-        limits: Limits::default(),
+        limits: Arc::default(),
         traceparent: None,
         payload: Payload::Http(HttpCall {
             method: "POST".to_owned(),

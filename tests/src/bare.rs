@@ -95,7 +95,7 @@ impl BareExecutor {
         let app = scripts.first().map(|script| {
             let app = ActiveApp {
                 id: script.app_id,
-                limits: Limits::default(),
+                limits: Arc::default(),
                 http: Arc::default(),
                 secrets: Arc::default(),
                 config: Arc::default(),
@@ -124,7 +124,7 @@ impl BareExecutor {
             completes: None,
             keeps: None,
             principal: None,
-            limits,
+            limits: Arc::new(limits),
             traceparent: None,
             payload,
         };

@@ -89,7 +89,7 @@ pub struct EventFilter {
     #[arg(long)]
     pub queue: Option<String>,
 
-    /// Only those of this kind: kv, schedule, topic, queue, timer, webhook, mqtt, publish or http
+    /// Only those of this kind: kv, schedule, topic, queue, timer, webhook, mqtt, publish, callback or http
     #[arg(long)]
     pub kind: Option<String>,
 

@@ -36,7 +36,7 @@ pub(super) struct Bench {
     scripts: Arc<MemoryScripts>,
     active: Arc<Active>,
     grants: Arc<Grants>,
-    limits: Limits,
+    limits: Arc<Limits>,
 }
 
 impl Bench {
@@ -47,7 +47,7 @@ impl Bench {
         suite: &Suite,
         aot: AotCache,
     ) -> Result<Self, CliError> {
-        let limits = config.limits;
+        let limits = Arc::new(config.limits);
         let grants = Arc::new(Grants::open(&config.fs).map_err(failed)?);
         let (scripts, active) = (Arc::new(MemoryScripts::default()), Arc::new(Active::default()));
         let mut by_name = std::collections::HashMap::new();
@@ -60,8 +60,9 @@ impl Bench {
             by_name.insert(script.script.script.clone(), script);
         }
         let Settings { secrets, config: values } = settings;
+        let (limits_of_app, http) = (limits.clone(), Arc::default());
         let app =
-            ActiveApp { id: APP, limits, http: Arc::default(), secrets, config: values, scripts: by_name };
+            ActiveApp { id: APP, limits: limits_of_app, http, secrets, config: values, scripts: by_name };
         active.publish(ActiveSet { apps: [("default".into(), app)].into(), ..ActiveSet::default() });
         let config = ExecutorConfig {
             budget: Budget::probe(limits.memory_bytes),
@@ -105,7 +106,7 @@ impl Bench {
             completes: None,
             keeps: None,
             principal: None,
-            limits: self.limits,
+            limits: self.limits.clone(),
             traceparent: None,
             payload: Payload::Test(function),
         };

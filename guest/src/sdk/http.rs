@@ -111,6 +111,9 @@ fn explain(reason: Error) -> String {
         Error::TooManyRequests(limit) => format!("http: a call may send at most {limit} requests"),
         Error::RequestTooLarge(limit) => format!("http: a request may have at most {limit} bytes"),
         Error::ResponseTooLarge(limit) => format!("http: a response may have at most {limit} bytes"),
+        Error::ResponsesTooLarge(limit) => {
+            format!("http: the responses of a call may have at most {limit} bytes together")
+        }
         Error::TimedOut => "http: the response did not come in time".to_owned(),
         Error::RedirectInvalid => "http: a redirect leads to an address that cannot be requested".to_owned(),
         Error::TooManyRedirects => "http: more than 5 redirects followed on one another".to_owned(),

@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use super::retry::{BACKOFF_MS, backoff_ms};
 use super::running::RunningCall;
-use super::{AFTER_FAILURE, Dispatcher, News, Tasks, Turn, deferred};
+use super::{AFTER_FAILURE, Dispatcher, News, Tasks, Turn};
 use crate::answer::AnswerOp;
 use crate::call::{AppId, ExecRequest, Failure, Payload};
 use crate::event::{Cause, EventFailure, EventKind, EventOp, Lane, StoredEvent};
+use crate::limits::Limits;
 use crate::ports::{CommitError, StoreError, Transaction};
 use crate::problem::Code;
 use crate::record::keep;
@@ -149,7 +150,7 @@ impl Dispatcher {
 
     /// Call the script, and do what follows from how that went.
     async fn attempt(&self, attempt: &Attempt) {
-        let (failure, repeats, ran) = match self.request(attempt) {
+        let (failure, repeats, ran) = match self.request(attempt).await {
             Ok(request) => {
                 let request = Arc::new(request);
                 let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
@@ -173,11 +174,14 @@ impl Dispatcher {
         }
     }
 
-    fn request(&self, attempt: &Attempt) -> Result<ExecRequest, Failure> {
+    async fn request(&self, attempt: &Attempt) -> Result<ExecRequest, Failure> {
         let event = &attempt.stored.event;
         if attempt.number > event.max_attempts.saturating_add(UNFINISHED_ATTEMPTS) {
             let message = "the server ended during most of the attempts; this event may be why";
             return Err(Failure::new(Code::Internal, message));
+        }
+        if is_deferred(&attempt.stored) {
+            self.check_room(event).await?;
         }
         let set = self.active.current();
         let found = set.app(event.app).and_then(|app| Some((app, app.scripts.get(&event.script)?)));
@@ -186,14 +190,17 @@ impl Dispatcher {
             return Err(Failure::new(Code::ScriptNotFound, message));
         };
         if is_deferred(&attempt.stored) {
-            return deferred::request(event, script.script.clone(), app.limits);
+            return self.deferred_request(event, script.script.clone(), app.limits.clone());
         }
         if !script.handles_events {
             let message = format!("the script {} has no function on_event", event.script);
             return Err(Failure::new(Code::HandlerMissing, message));
         }
-        let mut limits = app.limits;
-        limits.deadline_ms = self.deadline_ms(event.app, &event.lane);
+        let deadline_ms = self.deadline_ms(event.app, &event.lane);
+        let limits = match deadline_ms == app.limits.deadline_ms {
+            true => app.limits.clone(),
+            false => Arc::new(Limits { deadline_ms, ..*app.limits }),
+        };
         Ok(ExecRequest {
             script: script.script.clone(),
             execution_id: Uuid::now_v7(),
@@ -218,7 +225,7 @@ impl Dispatcher {
             return;
         }
         let op = self.retry_or_bury(attempt, failure, repeats, ran.map(|ran| ran.execution_id));
-        self.settle(attempt.stored.event.app, op, Vec::new()).await;
+        self.settle(attempt.stored.event.app, vec![op], Vec::new()).await;
     }
 
     pub(super) fn retry_or_bury(
@@ -257,10 +264,10 @@ impl Dispatcher {
     }
 
     /// Write down what became of an event, however often that takes: until then the claim is held.
-    pub(super) async fn settle(&self, app: AppId, op: EventOp, answers: Vec<AnswerOp>) {
+    pub(super) async fn settle(&self, app: AppId, events: Vec<EventOp>, answers: Vec<AnswerOp>) {
         loop {
             let mut transaction = Transaction::new(app, self.kv.begin(), Cause::outside());
-            transaction.events = vec![op.clone()];
+            transaction.events.clone_from(&events);
             transaction.answers.clone_from(&answers);
             match self.kv.commit(transaction).await {
                 Err(CommitError::Store(_)) => tokio::time::sleep(AFTER_FAILURE).await,

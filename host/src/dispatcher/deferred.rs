@@ -15,34 +15,54 @@ use uuid::Uuid;
 use super::Dispatcher;
 use super::attempt::{Attempt, Ran, kept};
 use crate::answer::{AnswerOp, KeepAnswer};
-use crate::call::{Answer, Cost, ExecRequest, Failure, Fault, Outcome, Payload, ScriptRef};
+use crate::call::{Answer, AppId, Cost, ExecRequest, Failure, Fault, Outcome, Payload, ScriptRef};
 use crate::event::{EventOp, NewEvent};
 use crate::limits::Limits;
 use crate::problem::Code;
 
-/// The call that the event stands for. Its execution has the id of the event.
-pub(super) fn request(
-    event: &NewEvent,
-    script: Arc<ScriptRef>,
-    limits: Limits,
-) -> Result<ExecRequest, Failure> {
-    let (call, traceparent) = crate::deferred::to_call(event)?;
-    Ok(ExecRequest {
-        script,
-        execution_id: event.id,
-        root_execution_id: event.cause.root,
-        parent_execution_id: event.cause.parent,
-        trigger_depth: event.trigger_depth(),
-        completes: Some(event.id),
-        keeps: Some(KeepAnswer::Expected),
-        principal: None,
-        limits,
-        traceparent,
-        payload: Payload::Http(call),
-    })
-}
-
 impl Dispatcher {
+    /// The call that the event stands for. Its execution has the id of the event.
+    pub(super) fn deferred_request(
+        &self,
+        event: &NewEvent,
+        script: Arc<ScriptRef>,
+        limits: Arc<Limits>,
+    ) -> Result<ExecRequest, Failure> {
+        let (call, traceparent) = crate::deferred::to_call(event)?;
+        let tells = crate::deferred::callback(event, self.clock.now_ms());
+        Ok(ExecRequest {
+            script,
+            execution_id: event.id,
+            root_execution_id: event.cause.root,
+            parent_execution_id: event.cause.parent,
+            trigger_depth: event.trigger_depth(),
+            completes: Some(event.id),
+            keeps: Some(KeepAnswer::Expected { tells: tells.map(Box::new) }),
+            principal: None,
+            limits,
+            traceparent,
+            payload: Payload::Http(call),
+        })
+    }
+
+    /// Whether the answers that an app keeps leave room for another one. How large it will be is not known before, so there
+    /// may be one of each call that runs beyond it.
+    pub(super) async fn check_room(&self, event: &NewEvent) -> Result<(), Failure> {
+        let room = self.limits(event.app).answers_kept_bytes;
+        // The store has logged why.
+        let failed = |_| Failure::new(Code::StorageUnavailable, "what is kept of answers cannot be read");
+        let kept = self.answers.totals(event.app, room).await.map_err(failed)?;
+        if kept.bytes <= room {
+            return Ok(());
+        }
+        let message = format!("the answers that the app keeps fill the {room} bytes there are for them");
+        Err(Failure::new(Code::Saturated, message))
+    }
+
+    fn limits(&self, app: AppId) -> Arc<Limits> {
+        self.active.current().app(app).map(|app| app.limits.clone()).unwrap_or_default()
+    }
+
     /// Run a call, but not on when it is cancelled. Its effects are out of the question by then.
     pub(super) async fn until_cancelled(
         &self,
@@ -83,21 +103,23 @@ impl Dispatcher {
             // this attempt's again, and waits for another one; else this does nothing.
             let _ = self.kv.settle().await;
             let op = self.retry(attempt, kept(failure.clone(), None));
-            return self.settle(event.app, op, Vec::new()).await;
+            return self.settle(event.app, vec![op], Vec::new()).await;
         }
         if !is_final(attempt, failure) {
             let op = self.retry(attempt, kept(failure.clone(), ran.map(|ran| ran.execution_id)));
-            return self.settle(event.app, op, Vec::new()).await;
+            return self.settle(event.app, vec![op], Vec::new()).await;
         }
         let answer = match &ran {
             Some(ran) => Answer::of_call(&ran.request, &Err(failure.clone()), ran.fuel),
             None => Answer::of_failure(failure, event.id, event.call.subject.clone()),
         };
-        let kept_ms =
-            self.active.current().app(event.app).map_or(Limits::default(), |app| app.limits).answer_kept_ms;
+        let kept_ms = self.limits(event.app).answer_kept_ms;
         let expires_ms = self.clock.now_ms().saturating_add(kept_ms);
         let keep = AnswerOp::Keep { id: event.id, answer: Box::new(answer), expires_ms, frees_key: true };
-        self.settle(event.app, EventOp::Complete { id: event.id }, vec![keep]).await;
+        let mut events = vec![EventOp::Complete { id: event.id }];
+        let callback = crate::deferred::callback(event, self.clock.now_ms());
+        events.extend(callback.map(|callback| EventOp::Insert(Box::new(callback))));
+        self.settle(event.app, events, vec![keep]).await;
     }
 }
 

@@ -14,9 +14,6 @@ use crate::delivery::{Delivered, Delivery};
 use crate::event::{EventOp, StoredEvent};
 use crate::problem::Code;
 
-/// How many events are handed over at once, so that they share commits.
-const BATCH: usize = 32;
-
 impl Dispatcher {
     /// Claim events of a lane, one batch at a time, and hand them over.
     pub(super) async fn take_delivery_turn(
@@ -28,7 +25,7 @@ impl Dispatcher {
         let (batch, due_ms) = match delivery.ready() {
             // It notes the lane again when it is.
             false => (Vec::new(), None),
-            true => match self.claim(&turn, BATCH).await {
+            true => match self.claim(&turn, delivery.batch()).await {
                 Ok(claimed) => claimed,
                 // The store has logged why.
                 Err(_) => {
@@ -58,7 +55,7 @@ impl Dispatcher {
         let settled = batch.iter().map(|attempt| {
             let missing = || Delivered::Failed(Failure::new(Code::Internal, "the delivery broke off"));
             let op = self.after_delivery(attempt, delivered.next().unwrap_or_else(missing));
-            self.settle(attempt.stored.event.app, op, Vec::new())
+            self.settle(attempt.stored.event.app, vec![op], Vec::new())
         });
         // They share a commit.
         join_all(settled.collect::<Vec<_>>()).await;
@@ -69,6 +66,7 @@ impl Dispatcher {
         match delivered {
             Delivered::Done => EventOp::Complete { id: event.id },
             Delivered::Failed(failure) => self.retry_or_bury(attempt, failure, false, None),
+            Delivered::Refused(failure) => self.retry_or_bury(attempt, failure, true, None),
             Delivered::NotTried => EventOp::Retry {
                 id: event.id,
                 lane: event.lane.clone(),

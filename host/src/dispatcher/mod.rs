@@ -33,7 +33,7 @@ use crate::delivery::Delivery;
 use crate::event::Lane;
 use crate::executor::Executor;
 use crate::gate::Gate;
-use crate::ports::{Clock, Events, ExecutionLog, Kv};
+use crate::ports::{Answers, Clock, Events, ExecutionLog, Kv};
 
 pub use lanes::Lanes;
 use roster::{Bounds, Roster, Turn};
@@ -62,6 +62,10 @@ pub struct Dispatcher {
     pub lanes: Arc<Lanes>,
     /// The connection to an MQTT broker, if there is one.
     pub mqtt: Option<Arc<dyn Delivery>>,
+    /// Tells others of answers.
+    pub callbacks: Arc<dyn Delivery>,
+    /// Tells how much is kept of answers.
+    pub answers: Arc<dyn Answers>,
     /// Calls that run and can be cancelled.
     pub running: Arc<RunningCalls>,
     /// Events of one app at the same time.
@@ -112,8 +116,8 @@ impl Bounds for Dispatcher {
         let name = match lane {
             Lane::Queue(name) => name,
             Lane::Script(_) => return self.script_concurrency,
-            // A batch at a time, so that the order stays.
-            Lane::Mqtt => return 1,
+            // A batch at a time: the order stays, and who is slow has no more than that.
+            Lane::Mqtt | Lane::Callback(_) => return 1,
         };
         let set = self.active.current();
         let queue = set.triggers.get(&app).and_then(|triggers| triggers.queues.get(name));
@@ -199,6 +203,7 @@ impl Dispatcher {
     fn delivery(&self, lane: &Lane) -> Option<Arc<dyn Delivery>> {
         match lane {
             Lane::Mqtt => self.mqtt.clone(),
+            Lane::Callback(_) => Some(self.callbacks.clone()),
             Lane::Queue(_) | Lane::Script(_) => None,
         }
     }

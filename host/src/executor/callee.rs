@@ -41,7 +41,7 @@ impl Callees for Executor {
 impl Executor {
     async fn callee(self: Arc<Self>, caller: &mut CallState, request: Arc<ExecRequest>) -> Outcome {
         let mut cost = Cost::default();
-        let limits = request.limits;
+        let limits = request.limits.clone();
         if u64::from(request.trigger_depth) > limits.trigger_depth {
             return Outcome::failed(cost, too_deep(&request));
         }
@@ -61,7 +61,7 @@ impl Executor {
             Ok(Err(failure)) => return Outcome::failed(cost, failure),
             Err(_) => return Outcome::failed(cost, fault::deadline(&limits)),
         };
-        let mut state = self.state(Some(request), limits, deadline);
+        let mut state = self.state(Some(request), limits.clone(), deadline);
         state.scripts = caller.scripts.deeper();
         state.secrets = caller.secrets.clone();
         let before = caller.savepoint();

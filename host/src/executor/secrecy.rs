@@ -7,22 +7,22 @@ use crate::problem::Code;
 use crate::redact::{Redactor, Search};
 
 /// Take secrets out of the log, and out of what is kept of the calls that this one has made.
-pub(super) fn redact<'a>(
-    redactor: &Redactor,
-    log: &mut [LogLine],
-    callees: impl Iterator<Item = &'a mut Callee>,
-) {
-    log.iter_mut().for_each(|line| redactor.redact(&mut line.message));
-    for Callee { request, outcome, .. } in callees {
-        outcome.log.iter_mut().for_each(|line| redactor.redact(&mut line.message));
-        if let Err(failure) = &mut outcome.result {
-            redactor.redact(&mut failure.message);
-        }
-        if let Payload::Http(call) | Payload::Call(call) = &mut request.payload {
-            redactor.redact(&mut call.method);
-            redactor.redact(&mut call.path);
-        }
-    }
+pub(super) async fn redact(redactor: &Redactor, log: &mut [LogLine], callees: &mut [Callee]) {
+    let own = log.iter_mut().map(|line| &mut line.message);
+    let texts = own.chain(callees.iter_mut().flat_map(texts)).collect();
+    redactor.redact_all(texts).await;
+}
+
+/// What is kept of a call and may say what the script has said.
+fn texts(callee: &mut Callee) -> impl Iterator<Item = &mut String> {
+    let Callee { request, outcome, .. } = callee;
+    let log = outcome.log.iter_mut().map(|line| &mut line.message);
+    let failure = outcome.result.as_mut().err().map(|failure| &mut failure.message);
+    let request = match &mut request.payload {
+        Payload::Http(call) | Payload::Call(call) => [Some(&mut call.method), Some(&mut call.path)],
+        Payload::Event(_) | Payload::Test(_) => [None, None],
+    };
+    log.chain(failure).chain(request.into_iter().flatten())
 }
 
 /// Take secrets out of the message of an error. A success that would show one to whoever called, or write one down, is

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use super::repetition::{Claim, UnderWay, to_key};
@@ -19,9 +18,6 @@ use crate::problem::{Code, Problem};
 
 /// When to come back if too many calls wait, in seconds. How long they take is for their scripts.
 const RETRY_SECONDS: u64 = 10;
-
-/// How many may look for an answer at the same time.
-const LOOKING: usize = 4;
 
 /// Tells that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -38,8 +34,6 @@ pub struct KeptCalls {
     under_way: Arc<UnderWay>,
     /// How many calls each app is just accepting, which are not counted in the store yet.
     accepting: Mutex<HashMap<AppId, u64>>,
-    /// Those that look for an answer at the same time.
-    looking: Semaphore,
 }
 
 /// What is known of a request with an idempotency key.
@@ -69,13 +63,7 @@ impl KeptCalls {
     #[must_use]
     pub fn new(kv: Arc<dyn Kv>, stored: Arc<dyn Answers>, clock: Arc<dyn Clock>, locate: Locate) -> Self {
         let (under_way, accepting) = (Arc::default(), Mutex::default());
-        Self { kv, stored, clock, locate, under_way, accepting, looking: Semaphore::new(LOOKING) }
-    }
-
-    /// Wait for a turn to look for an answer, which is held until the answer is counted.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Never closed.
-        self.looking.acquire().await.ok()
+        Self { kv, stored, clock, locate, under_way, accepting }
     }
 
     /// Whether a request with this key was there before.
@@ -111,14 +99,15 @@ impl KeptCalls {
         Ok(KeepAnswer::New(Box::new(self.new_answer(request, None, Some(idempotency), 0))))
     }
 
-    /// Store a request, and tell where its answer will be. What the answer says is durable.
+    /// Store a request, and tell where its answer will be; `callback` is told of it. What the answer says is durable.
     pub(super) async fn accept(
         &self,
         request: &ExecRequest,
         claim: Option<&Claim>,
+        callback: Option<&str>,
     ) -> Result<Response, Problem> {
         let app = request.script.app_id;
-        let event = crate::deferred::to_event(request, self.clock.now_ms());
+        let event = crate::deferred::to_event(request, callback, self.clock.now_ms());
         let event = event.ok_or_else(|| Problem::new(Code::Internal))?;
         let bytes = event.size() as u64;
         let accepting = self.begin_to_accept(app);
@@ -159,7 +148,8 @@ impl KeptCalls {
 
     /// Whether an app may keep so many more calls and bytes.
     async fn check_room(&self, app: AppId, limits: &Limits, calls: u64, bytes: u64) -> Result<(), Problem> {
-        let kept = self.stored.totals(app).await?;
+        let room = limits.answers_kept_bytes.saturating_sub(bytes);
+        let kept = self.stored.totals(app, room).await?;
         let refused =
             |detail: String| Err(Problem::new(Code::Saturated).detail(detail).retry_after(RETRY_SECONDS));
         if calls > 0 && kept.calls + calls > limits.async_calls {
@@ -168,7 +158,7 @@ impl KeptCalls {
                 kept.calls
             ));
         }
-        if kept.bytes.saturating_add(bytes) > limits.answers_kept_bytes {
+        if kept.bytes > room {
             return refused(format!(
                 "the answers that the app keeps, and the requests that wait for theirs, fill the {} bytes there are \
                  for them",

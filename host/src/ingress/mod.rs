@@ -23,7 +23,7 @@ pub use body::{BodyMemory, Held};
 pub use kept::{KeptCalls, Locate};
 pub use router::{Guard, Router, is_script_path};
 pub use server::{ServerConfig, serve};
-pub use unsent::AnswerMemory;
+pub use unsent::{AnswerMemory, AnswerRoom};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,12 +34,14 @@ use http::Request;
 
 use crate::active::Active;
 use crate::call::{ExecRequest, Outcome, Payload};
+use crate::callback;
 use crate::executor::Executor;
 use crate::gate::{Gate, Overloaded};
 use crate::ingress::idle::Activity;
 use crate::ingress::kept::{Again, Seen};
 use crate::ingress::lingering::Lingering;
 use crate::ingress::repetition::Claim;
+use crate::ingress::request::Target;
 use crate::ingress::to_the_end::ToTheEnd;
 use crate::ingress::wishes::Wishes;
 use crate::ports::{Clock, ExecutionLog};
@@ -88,6 +90,9 @@ impl Ingress {
         let target = request::target(&self.active.current(), request.uri().path())?;
         let (head, body) = request.into_parts();
         let wishes = Wishes::of(&head)?;
+        if let Some(url) = &wishes.callback {
+            self.check_callback(&target, url)?;
+        }
         let limits = &target.limits;
         let most = if wishes.respond_async { limits.async_body_bytes } else { u64::MAX };
         let held = self.bodies.read(body, limits.request_body_bytes.min(most)).await;
@@ -99,28 +104,18 @@ impl Ingress {
         let request = request::to_call(head, held.body.clone(), target, peer.ip());
         let claim = match wishes.idempotency_key {
             None => None,
-            Some(key) => {
-                // A few at a time: a thousand beside each other would all find room before any of them had counted.
-                let _turn = self.kept.turn().await;
-                if self.answers.is_full() {
-                    return Err(self.full());
-                }
-                match self.kept.seen(&request, key).await? {
-                    Seen::Never(claim) => Some(claim),
-                    Seen::Before(Again::Accepted(response)) => return Ok(response),
-                    Seen::Before(Again::Answered(mut answer)) => {
-                        answer.body = self.answers.count(answer.body, &connection);
-                        return Ok(answer.into_response());
-                    }
-                }
-            }
+            // In a box: most requests have no key, and would move the room for this about.
+            Some(key) => match Box::pin(self.claim(&request, key, &connection)).await? {
+                Ok(claim) => Some(claim),
+                Err(response) => return Ok(response),
+            },
         };
         let id = request.execution_id;
         // Once it has started a call runs to its end, even if the caller leaves: a commit cannot be called back, and
         // every execution is recorded.
         let response = if wishes.respond_async {
             let accept = async move {
-                let accepted = self.kept.accept(&request, claim.as_ref()).await;
+                let accepted = self.kept.accept(&request, claim.as_ref(), wishes.callback.as_deref()).await;
                 drop(held);
                 accepted
             };
@@ -129,6 +124,35 @@ impl Ingress {
             ToTheEnd::new(id, self.run(request, held, connection, claim)).await
         };
         response.unwrap_or_else(|| Err(Problem::new(Code::Internal)))
+    }
+
+    /// The right to make the call of an idempotency key, or what was answered to it before.
+    async fn claim(
+        &self,
+        request: &ExecRequest,
+        key: Arc<str>,
+        connection: &Arc<Activity>,
+    ) -> Result<Result<Claim, Response>, Problem> {
+        let _turn = self.answers.turn().await;
+        if self.answers.is_full() {
+            return Err(self.full());
+        }
+        Ok(match self.kept.seen(request, key).await? {
+            Seen::Never(claim) => Ok(claim),
+            Seen::Before(Again::Accepted(response)) => Err(response),
+            Seen::Before(Again::Answered(mut answer)) => {
+                answer.body = self.answers.count(answer.body, connection);
+                Err(answer.into_response())
+            }
+        })
+    }
+
+    fn check_callback(&self, target: &Target, url: &str) -> Result<(), Problem> {
+        let set = self.active.current();
+        match set.app(target.script.app_id) {
+            Some(app) => callback::check(app, url),
+            None => Err(Problem::new(Code::RouteNotFound)),
+        }
     }
 
     /// Make a call. The claim on its idempotency key, if there is one, is held until its answer is stored.
@@ -146,7 +170,7 @@ impl Ingress {
             return Err(self.full());
         }
         if let Some(claim) = &claim {
-            request.keeps = Some(self.kept.keep(&request, claim).await?);
+            request.keeps = Some(Box::pin(self.kept.keep(&request, claim)).await?);
         }
         let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
         let request = Arc::new(request);
@@ -164,8 +188,7 @@ impl Ingress {
 
     /// Answers that nobody takes leave no room for another one.
     fn full(&self) -> Problem {
-        let detail = "answers that their clients do not take fill the memory there is for them";
-        saturated(self.gate.refuse()).detail(detail)
+        saturated(self.gate.refuse()).detail(unsent::FULL)
     }
 }
 

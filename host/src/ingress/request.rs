@@ -19,7 +19,7 @@ const MAX_REQUEST_ID: usize = 128;
 /// What a path leads to.
 pub(super) struct Target {
     pub(super) script: Arc<ScriptRef>,
-    pub(super) limits: Limits,
+    pub(super) limits: Arc<Limits>,
     /// The path below the route, starting with `/`.
     pub(super) rest: String,
 }
@@ -37,7 +37,7 @@ pub(super) fn target(active: &ActiveSet, path: &str) -> Result<Target, Problem> 
         let detail = format!("the script {script} has no function handle, so it answers no requests");
         return Err(Problem::new(Code::HandlerMissing).detail(detail));
     }
-    Ok(Target { script: active_script.script.clone(), limits: app.limits, rest })
+    Ok(Target { script: active_script.script.clone(), limits: app.limits.clone(), rest })
 }
 
 /// Put the call together.

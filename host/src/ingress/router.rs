@@ -14,9 +14,9 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tower::ServiceExt as _;
 
-use crate::ingress::Ingress;
 use crate::ingress::idle::Activity;
 use crate::ingress::lingering::Lingering;
+use crate::ingress::{AnswerRoom, Ingress};
 use crate::problem::{Code, Problem};
 
 /// Looks at every request before anything else does, and may refuse it.
@@ -84,7 +84,9 @@ impl Router {
         match first_part(request.uri().path()) {
             first if HEALTH.contains(&first) => self.health(&request),
             first if RESERVED.contains(&first) => {
+                let room = AnswerRoom::new(self.ingress.answers.clone(), connection.clone());
                 request.extensions_mut().insert(ConnectInfo(peer));
+                request.extensions_mut().insert(room);
                 let response = self.control.clone().oneshot(request.map(Body::new)).await.into_response();
                 keep_open(response, &connection)
             }

@@ -7,14 +7,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::call::Answer;
 use crate::ingress::idle::{Activity, Sending};
+use crate::problem::{Code, Problem};
 
-/// Memory for answers that are not sent yet.
-#[derive(Debug)]
+/// Why there is no room.
+pub(super) const FULL: &str = "answers that their clients do not take fill the memory there is for them";
+
+/// How many answers that are kept are read at the same time.
+const READING: usize = 4;
+
+/// Memory for answers that are not sent yet. Its clones are the same memory.
+#[derive(Debug, Clone)]
 pub struct AnswerMemory {
     bytes: usize,
     used: Arc<AtomicUsize>,
+    reading: Arc<Semaphore>,
+}
+
+/// The same memory, for answers that go over one connection. The control plane finds it among the extensions of a request.
+#[derive(Debug, Clone)]
+pub struct AnswerRoom {
+    memory: AnswerMemory,
+    connection: Arc<Activity>,
 }
 
 /// An answer's body, which counts until nobody holds it any more.
@@ -29,7 +46,14 @@ impl AnswerMemory {
     /// only when it is there, and then the call has had its effects.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        Self { bytes, used: Arc::default() }
+        Self { bytes, used: Arc::default(), reading: Arc::new(Semaphore::new(READING)) }
+    }
+
+    /// Wait for a turn to read an answer that is kept, which is held until the answer is counted: a thousand beside each
+    /// other would all find room before any of them had counted.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed.
+        self.reading.acquire().await.ok()
     }
 
     /// Whether it is full, so that no call should start.
@@ -45,6 +69,27 @@ impl AnswerMemory {
         self.used.fetch_add(body.len(), Ordering::Relaxed);
         let sending = Activity::send(connection, body.len());
         Bytes::from_owner(Counted { body, used: self.used.clone(), _sending: sending })
+    }
+}
+
+impl AnswerRoom {
+    pub(super) fn new(memory: AnswerMemory, connection: Arc<Activity>) -> Self {
+        Self { memory, connection }
+    }
+
+    /// Read an answer that is kept, and count it until it has been sent.
+    ///
+    /// # Errors
+    ///
+    /// There is no room, or that of `read`.
+    pub async fn read(&self, read: impl Future<Output = Result<Answer, Problem>>) -> Result<Answer, Problem> {
+        let _turn = self.memory.turn().await;
+        if self.memory.is_full() {
+            return Err(Problem::new(Code::Saturated).detail(FULL).retry_after(1));
+        }
+        let mut answer = read.await?;
+        answer.body = self.memory.count(answer.body, &self.connection);
+        Ok(answer)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use crate::callback;
 use crate::problem::{Code, Problem};
 
 /// The longest idempotency key, in bytes.
@@ -18,14 +19,18 @@ pub(super) struct Wishes {
     pub(super) respond_async: bool,
     /// Names what is to be done once.
     pub(super) idempotency_key: Option<Arc<str>>,
+    /// The URL that is to be told of the answer.
+    pub(super) callback: Option<String>,
 }
 
 impl Wishes {
     /// Read the headers. Methods that are safe or idempotent by themselves need no key, and have none.
     pub(super) fn of(head: &Parts) -> Result<Self, Problem> {
         let keyed = matches!(head.method, Method::POST | Method::PATCH);
+        let respond_async = prefers_async(&head.headers);
         Ok(Self {
-            respond_async: prefers_async(&head.headers),
+            respond_async,
+            callback: callback_url(&head.headers, respond_async)?,
             idempotency_key: if keyed { idempotency_key(&head.headers)? } else { None },
         })
     }
@@ -49,6 +54,21 @@ fn outside_quotes(list: &str, separator: char) -> impl Iterator<Item = &str> {
         escaped = is_escape;
         c == separator && !quoted
     })
+}
+
+/// The URL that is to be told, if there is one. It is not known yet whether it is one.
+fn callback_url(headers: &HeaderMap, respond_async: bool) -> Result<Option<String>, Problem> {
+    let refused = |detail: &str| Problem::new(Code::CallbackRefused).detail(detail);
+    let mut values = headers.get_all(callback::HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refused("There is more than one URL."));
+    }
+    if !respond_async {
+        return Err(refused("Only calls with `Prefer: respond-async` have callbacks."));
+    }
+    let url = value.to_str().map_err(|_| refused("The URL has other characters than those of ASCII."))?;
+    Ok(Some(url.to_owned()))
 }
 
 /// The key, if there is one: a string of Structured Fields (RFC 9651), or the same without quotes.
@@ -118,6 +138,20 @@ mod tests {
             [&[][..], &[""], &["respond"], &["note=\"a, respond-async\""], &["respond-asynchronously"]]
         {
             assert!(!prefers_async(&headers("prefer", values)), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_callback_is_one_url_for_a_caller_who_does_not_wait() {
+        let url =
+            |values: &[&str], respond_async| callback_url(&headers(callback::HEADER, values), respond_async);
+        assert_eq!(url(&[], false).unwrap(), None);
+        assert_eq!(url(&["https://a.org/"], true).unwrap().as_deref(), Some("https://a.org/"));
+        for (values, respond_async) in
+            [(&["https://a.org/"][..], false), (&["https://ä.org/"], true), (&["https://a.org/"; 2], true)]
+        {
+            let problem = url(values, respond_async).unwrap_err();
+            assert_eq!(problem.code(), Code::CallbackRefused, "{values:?}");
         }
     }
 

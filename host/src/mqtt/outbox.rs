@@ -18,6 +18,9 @@ use crate::problem::Code;
 /// How long the broker may take to acknowledge.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(20);
 
+/// How many messages are handed over at once, so that they share commits.
+const BATCH: usize = 32;
+
 /// What a packet has besides its topic, payload and properties, in bytes; generous.
 const FRAME_BYTES: usize = 64;
 
@@ -72,6 +75,10 @@ impl Outbox {
 impl Delivery for Mqtt {
     fn ready(&self) -> bool {
         self.is_connected()
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
     }
 
     fn deadline_ms(&self) -> u64 {

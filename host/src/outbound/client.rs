@@ -1,8 +1,10 @@
 //! Connections to other servers, shared by all calls, and the way of one request over them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
 use picloud_sdk_wit::picloud::sdk::http::{Error, Response};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
@@ -44,12 +46,36 @@ struct Clients {
 }
 
 /// What bounds one request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     /// When the whole response has to be there.
     pub(crate) until: Instant,
     /// What its body may have, in bytes.
     pub(crate) response_bytes: u64,
+    /// What it and those beside it may have together.
+    pub(crate) allowance: Arc<Allowance>,
+}
+
+/// What the responses to one call may have together, in bytes.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl Allowance {
+    /// So many bytes.
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { limit, used: AtomicU64::new(0) }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Error> {
+        let used = self.used.fetch_add(bytes as u64, Ordering::Relaxed).saturating_add(bytes as u64);
+        if used <= self.limit {
+            return Ok(());
+        }
+        Err(Error::ResponsesTooLarge(u32::try_from(self.limit).unwrap_or(u32::MAX)))
+    }
 }
 
 impl Default for Outbound {
@@ -77,32 +103,50 @@ impl Outbound {
         policy: &HttpPolicy,
         bounds: Bounds,
     ) -> Result<Response, Error> {
+        let until = bounds.until;
         let exchange = async {
             // Never closed.
             let _permit = self.under_way.acquire().await;
-            self.follow(request, policy, bounds.response_bytes).await
+            self.follow(request, policy, &bounds).await
         };
-        tokio::time::timeout_at(bounds.until, exchange).await.unwrap_or(Err(Error::TimedOut))
+        tokio::time::timeout_at(until, exchange).await.unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Send a request, and give the status of its response. Redirects are not followed and the body is not read.
+    ///
+    /// # Errors
+    ///
+    /// There is no response in time.
+    pub(crate) async fn tell(&self, request: Admitted, until: Instant) -> Result<StatusCode, Error> {
+        let exchange = async {
+            // Never closed.
+            let _permit = self.under_way.acquire().await;
+            Ok(self.exchange(&request).await?.status())
+        };
+        tokio::time::timeout_at(until, exchange).await.unwrap_or(Err(Error::TimedOut))
     }
 
     async fn follow(
         &self,
         mut hop: Admitted,
         policy: &HttpPolicy,
-        response_bytes: u64,
+        bounds: &Bounds,
     ) -> Result<Response, Error> {
-        let clients = self.clients.get_or_try_init(|| Clients::new(self.roots.clone())).await?;
         for _ in 0..=MAX_REDIRECTS {
-            let client = if hop.private() { &clients.private } else { &clients.public };
-            let request = hop.request();
-            let response = client.execute(to_send(request)).await;
-            let response = response.map_err(|error| explain(&error, request.host()))?;
-            match redirect::next(request, response.status(), response.headers()) {
-                None => return read(response, request, response_bytes).await,
+            let response = self.exchange(&hop).await?;
+            match redirect::next(hop.request(), response.status(), response.headers()) {
+                None => return read(response, hop.request(), bounds).await,
                 Some(next) => hop = next?.admit(policy).map_err(of_redirect)?,
             }
         }
         Err(Error::TooManyRedirects)
+    }
+
+    async fn exchange(&self, hop: &Admitted) -> Result<reqwest::Response, Error> {
+        let clients = self.clients.get_or_try_init(|| Clients::new(self.roots.clone())).await?;
+        let client = if hop.private() { &clients.private } else { &clients.public };
+        let request = hop.request();
+        client.execute(to_send(request)).await.map_err(|error| explain(&error, request.host()))
     }
 }
 
@@ -146,20 +190,27 @@ fn to_send(request: &Outgoing) -> reqwest::Request {
 }
 
 /// Read a response piece by piece, and not beyond its bound, whatever it says of its length.
-async fn read(mut response: reqwest::Response, request: &Outgoing, most: u64) -> Result<Response, Error> {
+async fn read(
+    mut response: reqwest::Response,
+    request: &Outgoing,
+    bounds: &Bounds,
+) -> Result<Response, Error> {
+    let most = bounds.response_bytes;
     let too_large = || Error::ResponseTooLarge(u32::try_from(most).unwrap_or(u32::MAX));
     // A response to HEAD tells the length of a body that does not come.
     if request.method != http::Method::HEAD && response.content_length().is_some_and(|length| length > most) {
         return Err(too_large());
     }
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers =
+    let headers: Vec<_> =
         response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    bounds.allowance.take(headers.iter().map(|(name, value)| name.len() + value.len()).sum())?;
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| explain(&error, request.host()))? {
         if (body.len() + piece.len()) as u64 > most {
             return Err(too_large());
         }
+        bounds.allowance.take(piece.len())?;
         body.extend_from_slice(&piece);
     }
     Ok(Response { status: response.status().as_u16(), url: request.url.to_string(), headers, body })

@@ -25,7 +25,7 @@ mod request;
 mod tests;
 pub(crate) mod tls;
 
-pub(crate) use client::Bounds;
 pub use client::Outbound;
+pub(crate) use client::{Allowance, Bounds};
 pub(crate) use request::{Admitted, Outgoing};
 pub use tls::Roots;

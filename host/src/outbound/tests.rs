@@ -5,6 +5,7 @@ mod server;
 mod tls;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::policy::HttpPolicy;
-use super::{Bounds, Outbound, Outgoing};
+use super::{Allowance, Bounds, Outbound, Outgoing};
 use server::{Server, serve};
 
 /// What a test sends: as a script would.
@@ -41,7 +42,8 @@ fn all_of(server: &Server) -> HttpPolicy {
 }
 
 fn within(ms: u64, response_bytes: u64) -> Bounds {
-    Bounds { until: Instant::now() + Duration::from_millis(ms), response_bytes }
+    let allowance = Arc::new(Allowance::new(u64::MAX));
+    Bounds { until: Instant::now() + Duration::from_millis(ms), response_bytes, allowance }
 }
 
 async fn send(outbound: &Outbound, policy: &HttpPolicy, request: Request) -> Result<Response, Error> {

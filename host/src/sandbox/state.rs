@@ -23,7 +23,7 @@ use crate::testing::TestKit;
 pub(crate) struct CallState {
     /// The call; none during a load.
     pub(crate) request: Option<Arc<ExecRequest>>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// When the call has to be over.
     pub(crate) deadline: Instant,
     pub(crate) clock: Arc<dyn Clock>,
@@ -69,23 +69,22 @@ pub(crate) enum Capture {
 impl CallState {
     pub(crate) fn new(
         request: Option<Arc<ExecRequest>>,
-        limits: Limits,
+        limits: Arc<Limits>,
         deadline: Instant,
         services: &Services,
     ) -> Self {
         let app = request.as_ref().map(|request| request.script.app_id);
         let app_name = request.as_ref().map(|request| request.script.app.clone());
         Self {
-            limits,
             deadline,
             clock: services.clock.clone(),
             mode: Mode::Call,
             memory: MemoryMeter::new(limits.memory_bytes),
-            kv: KvSession::new(services.kv.clone(), app, limits),
-            triggers: TriggersSession::new(services, request.as_deref(), limits),
-            fs: FsSession::new(services.grants.clone(), app_name, limits),
-            http: HttpSession::new(services, request.as_deref(), limits),
-            scripts: ScriptsSession::new(services.active.clone(), limits),
+            kv: KvSession::new(services.kv.clone(), app, limits.clone()),
+            triggers: TriggersSession::new(services, request.as_deref(), limits.clone()),
+            fs: FsSession::new(services.grants.clone(), app_name, limits.clone()),
+            http: HttpSession::new(services, request.as_deref(), limits.clone()),
+            scripts: ScriptsSession::new(services.active.clone(), limits.clone()),
             secrets: SecretsSession::new(services, request.as_deref()),
             config: ConfigSession::new(services, request.as_deref()),
             test: services.test.clone(),
@@ -93,6 +92,7 @@ impl CallState {
             irrevocable: false,
             log: LogBuffer::new(&limits),
             panic: None,
+            limits,
             request,
         }
     }

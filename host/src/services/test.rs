@@ -50,7 +50,7 @@ impl Host for CallState {
 fn made(event: &NewEvent) -> Made {
     let queue = match &event.lane {
         Lane::Queue(name) => Some(name.to_string()),
-        Lane::Script(_) | Lane::Mqtt => None,
+        Lane::Script(_) | Lane::Mqtt | Lane::Callback(_) => None,
     };
     Made {
         id: event.id.to_string(),

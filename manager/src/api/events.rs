@@ -7,9 +7,9 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use jiff::Timestamp;
-use picloud_host::deferred;
 use picloud_host::event::{EventKind, EventState, Lane, StoredEvent};
 use picloud_host::problem::{Code, Problem};
+use picloud_host::{callback, deferred};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -39,8 +39,8 @@ pub(crate) fn router() -> OpenApiRouter<State> {
 pub(crate) struct Event {
     /// UUIDv7.
     id: Uuid,
-    /// `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`, `publish` for a message to the MQTT broker, or
-    /// `http` for an asynchronous call.
+    /// `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`, `publish` for a message to the MQTT broker,
+    /// `http` for an asynchronous call, or `callback` for telling a URL of its answer.
     kind: String,
     /// `waiting`, `running` or `dead`.
     #[schema(value_type = String)]
@@ -106,10 +106,11 @@ impl From<StoredEvent> for Event {
         let trigger_depth = event.trigger_depth();
         let queue = match event.lane {
             Lane::Queue(name) => Some(name.to_string()),
-            Lane::Script(_) | Lane::Mqtt => None,
+            Lane::Script(_) | Lane::Mqtt | Lane::Callback(_) => None,
         };
         let data = match event.call.trigger {
             EventKind::Http => deferred::outline(&event.call.data),
+            EventKind::Callback => callback::outline(&event.call.data),
             _ => event.call.data.to_string(),
         };
         // Whatever is stored was checked to be JSON.
@@ -155,7 +156,8 @@ pub(crate) struct EventsQuery {
     script: Option<String>,
     /// Only those in this queue.
     queue: Option<String>,
-    /// Only those of this kind: `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`, `publish` or `http`.
+    /// Only those of this kind: `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`, `publish`,
+    /// `callback` or `http`.
     kind: Option<String>,
     /// Only those of the chain of triggers with this root.
     root: Option<Uuid>,

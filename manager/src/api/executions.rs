@@ -5,12 +5,13 @@ mod cancel;
 mod follow;
 mod kept;
 
-use axum::Json;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use picloud_host::call::{Fault, LogLevel, LogLine, Position};
 use picloud_host::event::EventKind;
+use picloud_host::ingress::AnswerRoom;
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -52,7 +53,7 @@ pub(crate) struct Execution {
     /// The number of the script's version, from 1.
     version: u32,
     /// What made it run: `http`, `call` (another script), or the kind of the event: `kv`, `schedule`, `topic`, `queue`,
-    /// `timer`, `webhook`.
+    /// `timer`, `webhook`, `mqtt`.
     trigger: String,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
@@ -180,8 +181,8 @@ pub(crate) struct ListParameters {
     code: Option<String>,
     /// Only those of this version of the script.
     version: Option<u32>,
-    /// Only those that this made run: `http`, `call`, `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook` or `event`,
-    /// which stands for all but the first two.
+    /// Only those that this made run: `http`, `call`, `kv`, `schedule`, `topic`, `queue`, `timer`, `webhook`, `mqtt`
+    /// or `event`, which stands for all but the first two.
     trigger: Option<String>,
     /// Only this execution and those that its triggers led to.
     root: Option<Uuid>,
@@ -359,13 +360,17 @@ async fn get_execution(
         (status = 200, description = "What the script has answered; the status is the script's, too."),
         (status = 404, description = "`answer-pending`, `app-not-found`, `execution-not-found`"),
         (status = 410, description = "`cancelled`"),
+        (status = 503, description = "`saturated`, `storage-unavailable`"),
     ),
 )]
-async fn get_answer(access: ExecutionAccess, state: State) -> Result<Response, Problem> {
-    let mut response = kept::answer(&state, &access).await?.into_response();
+async fn get_answer(
+    access: ExecutionAccess,
+    state: State,
+    Extension(room): Extension<AnswerRoom>,
+) -> Result<Response, Problem> {
+    let mut response = room.read(kept::answer(&state, &access)).await?.into_response();
     // What a script says is not to run as a page of the control plane.
-    let policy = HeaderValue::from_static("sandbox");
-    response.headers_mut().append(header::CONTENT_SECURITY_POLICY, policy);
+    response.headers_mut().append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     Ok(response)
 }
 

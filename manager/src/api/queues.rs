@@ -54,7 +54,7 @@ async fn list_queues(_: Admin, state: State, path: AppPath) -> Result<Json<List<
         let (queue, script) = match counts.lane {
             Lane::Queue(name) => (Some(name.to_string()), None),
             Lane::Script(name) => (None, Some(name.to_string())),
-            Lane::Mqtt => (None, None),
+            Lane::Mqtt | Lane::Callback(_) => (None, None),
         };
         let next_due_at = counts.next_due_ms.map(timestamp);
         let (waiting, running, dead) = (counts.waiting, counts.running, counts.dead);

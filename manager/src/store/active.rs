@@ -67,9 +67,9 @@ impl Store {
         let secrets = secret::all(&mut tx).await?;
         let config: Vec<(i64, String, String)> = sqlx::query_as(CONFIG).fetch_all(&mut *tx).await?;
         tx.commit().await?;
-        let mut set = ActiveSet::default();
+        let (mut set, limits) = (ActiveSet::default(), Arc::new(*limits));
         for row in scripts {
-            add_script(&mut set, row, limits);
+            add_script(&mut set, row, &limits);
         }
         for trigger in triggers.into_iter().filter_map(trigger::Row::into_trigger) {
             add_trigger(&mut set, trigger);
@@ -101,11 +101,11 @@ const POLICIES: &str = "select id, http_policy from app where http_policy is not
 
 const CONFIG: &str = "select app_id, name, value from config_value order by app_id";
 
-fn add_script(set: &mut ActiveSet, row: Row, limits: &Limits) {
+fn add_script(set: &mut ActiveSet, row: Row, limits: &Arc<Limits>) {
     let name = set.apps.get_key_value(&*row.app).map_or_else(|| row.app.into(), |(name, _)| name.clone());
     let app = set.apps.entry(name.clone()).or_insert_with(|| ActiveApp {
         id: AppId(row.app_id),
-        limits: *limits,
+        limits: limits.clone(),
         http: Arc::default(),
         secrets: Arc::default(),
         config: Arc::default(),

@@ -56,7 +56,7 @@ async fn a_call_goes_through_its_states_and_its_answer_stays_for_its_time() {
     assert_eq!(test.progress(id).await, Some(Progress::Queued(0)));
     assert_eq!(test.store.answer(test.app, id).await.unwrap(), None);
     let totals = |calls, bytes| KeptTotals { calls, bytes };
-    assert_eq!(test.store.totals(test.app).await.unwrap(), totals(1, 4096 + 10));
+    assert_eq!(test.store.totals(test.app, u64::MAX).await.unwrap(), totals(1, 4096 + 10));
     test.apply(vec![claim(&event)]).await;
     assert_eq!(test.progress(id).await, Some(Progress::Running(1)));
     test.apply_answers(vec![EventOp::Complete { id }], vec![test.keep(id, 50)]).await;
@@ -67,7 +67,7 @@ async fn a_call_goes_through_its_states_and_its_answer_stays_for_its_time() {
     assert_eq!(answer.headers["location"], "/x");
     let call = test.store.call(test.app, id).await.unwrap().unwrap();
     assert_eq!((&*call.script, call.access), ("s", Some([9; 32])));
-    assert_eq!(test.store.totals(test.app).await.unwrap(), totals(0, 4096 + 8 + 2 + 2));
+    assert_eq!(test.store.totals(test.app, u64::MAX).await.unwrap(), totals(0, 4096 + 8 + 2 + 2));
     let other = picloud_host::call::AppId(test.app.0 + 1);
     assert_eq!(test.store.call(other, id).await.unwrap(), None, "it is not another app's");
     test.clock.advance(50);
@@ -130,6 +130,38 @@ async fn what_has_expired_goes_when_something_comes_and_at_the_start() {
         picloud_host::sequencer::SequencerOptions { clock: test.clock.clone(), ..Default::default() };
     drop(super::kv::open(test.database.clone(), options).await.unwrap());
     assert_eq!(count(&test).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_known_without_adding_it_up_and_exactly_where_it_matters() {
+    let test = TestStore::new().await;
+    let added_up = async |test: &TestStore| {
+        let query = sqlx::query_scalar::<_, i64>("select coalesce(sum(bytes), 0) from answer");
+        u64::try_from(query.fetch_one(&test.database.read).await.unwrap()).unwrap()
+    };
+    let kept = async |test: &TestStore, room| test.store.totals(test.app, room).await.unwrap().bytes;
+    assert_eq!(kept(&test, 0).await, 0);
+    for number in 0..40 {
+        let id = Uuid::now_v7();
+        // A key that is used again takes the place of the one before, and a repeated operation changes nothing.
+        let expected = expect(id, Some(&format!("k{}", number % 30)));
+        test.apply_answers(vec![], vec![expected.clone(), expected]).await;
+        if number % 3 > 0 {
+            test.apply_answers(vec![], vec![test.keep(id, number)]).await;
+        }
+        assert_eq!(kept(&test, u64::MAX).await, added_up(&test).await, "{number}");
+    }
+    let all = added_up(&test).await;
+    test.clock.advance(20);
+    let live = kept(&test, 0).await;
+    assert!(live < all && live > 0, "{live} of {all}");
+    assert_eq!((kept(&test, all).await, kept(&test, all - 1).await), (all, live));
+    test.apply_answers(vec![], vec![expect(Uuid::now_v7(), None)]).await;
+    assert_eq!(kept(&test, u64::MAX).await, added_up(&test).await);
+    let mut connection = test.database.write.acquire().await.unwrap();
+    sqlx::query("delete from app").execute(&mut *connection).await.unwrap();
+    drop(connection);
+    assert_eq!((added_up(&test).await, kept(&test, 0).await), (0, 0));
 }
 
 #[tokio::test]

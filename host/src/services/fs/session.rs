@@ -15,7 +15,7 @@ pub(crate) struct FsSession {
     grants: Arc<Grants>,
     /// None while a script is loaded.
     app: Option<Arc<str>>,
-    limits: Limits,
+    limits: Arc<Limits>,
     operations: u64,
     bytes_read: u64,
     bytes_written: u64,
@@ -30,7 +30,7 @@ pub(super) struct Place {
 
 impl FsSession {
     /// The session of a call of this app; without one, of a load.
-    pub(crate) fn new(grants: Arc<Grants>, app: Option<Arc<str>>, limits: Limits) -> Self {
+    pub(crate) fn new(grants: Arc<Grants>, app: Option<Arc<str>>, limits: Arc<Limits>) -> Self {
         Self { grants, app, limits, operations: 0, bytes_read: 0, bytes_written: 0 }
     }
 

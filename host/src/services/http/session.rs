@@ -9,7 +9,7 @@ use crate::active::Active;
 use crate::call::{AppId, ExecRequest};
 use crate::limits::Limits;
 use crate::outbound::policy::HttpPolicy;
-use crate::outbound::{Admitted, Bounds, Outbound, Outgoing};
+use crate::outbound::{Admitted, Allowance, Bounds, Outbound, Outgoing};
 use crate::services::{Services, bound};
 
 /// Counts requests and asks the policy.
@@ -20,10 +20,12 @@ pub(crate) struct HttpSession {
     server: bool,
     /// None while a script is loaded.
     app: Option<AppId>,
-    limits: Limits,
+    limits: Arc<Limits>,
     /// The app's policy when the call first needed it: what it may does not change under way.
     policy: Option<Arc<HttpPolicy>>,
     count: u64,
+    /// What the responses may still have.
+    allowance: Arc<Allowance>,
     sent: bool,
 }
 
@@ -37,15 +39,16 @@ pub(super) struct Prepared {
 
 impl HttpSession {
     /// The session of a call; without one, of a load.
-    pub(crate) fn new(services: &Services, request: Option<&ExecRequest>, limits: Limits) -> Self {
+    pub(crate) fn new(services: &Services, request: Option<&ExecRequest>, limits: Arc<Limits>) -> Self {
         Self {
             outbound: services.outbound.clone(),
             active: services.active.clone(),
             server: services.server,
             app: request.map(|request| request.script.app_id),
-            limits,
             policy: None,
             count: 0,
+            allowance: Arc::new(Allowance::new(limits.outbound_call_bytes)),
+            limits,
             sent: false,
         }
     }
@@ -70,6 +73,7 @@ impl HttpSession {
         let bounds = Bounds {
             until: deadline.min(Instant::now() + timeout).into(),
             response_bytes: self.limits.outbound_response_bytes,
+            allowance: self.allowance.clone(),
         };
         Ok(Prepared { outbound: self.outbound.clone(), request, policy, bounds })
     }

@@ -31,7 +31,7 @@ pub(crate) struct KvSession {
     app: AppId,
     /// False while a script is loaded: then there is nothing to read, and nobody would commit.
     in_call: bool,
-    limits: Limits,
+    limits: Arc<Limits>,
     /// Taken before the first read.
     snapshot: Option<Snapshot>,
     /// What each key read held: reading it again gives the same.
@@ -45,7 +45,7 @@ pub(crate) struct KvSession {
 
 impl KvSession {
     /// The session of a call of this app; without one, of a load.
-    pub(crate) fn new(kv: Arc<dyn Kv>, app: Option<AppId>, limits: Limits) -> Self {
+    pub(crate) fn new(kv: Arc<dyn Kv>, app: Option<AppId>, limits: Arc<Limits>) -> Self {
         Self {
             kv,
             app: app.unwrap_or(AppId(0)),
@@ -304,11 +304,11 @@ mod tests {
     async fn what_was_too_much_to_read_counts_as_read() {
         let kv = stored("key", "\"more than ten bytes\"").await;
         let limits = Limits { kv_call_bytes: 10, ..Limits::default() };
-        let mut session = KvSession::new(kv.clone(), Some(APP), limits);
+        let mut session = KvSession::new(kv.clone(), Some(APP), Arc::new(limits));
         assert!(session.entry(&"key".into(), 0).await.unwrap().is_err());
         assert_eq!(session.into_transaction(Cause::outside()).unwrap().reads.len(), 1);
 
-        let mut session = KvSession::new(kv, Some(APP), limits);
+        let mut session = KvSession::new(kv, Some(APP), Arc::new(limits));
         assert!(session.list(&"k".into(), None, 10, 0).await.unwrap().is_err());
         assert!(session.into_transaction(Cause::outside()).unwrap().ranges[0].contains("key"));
     }

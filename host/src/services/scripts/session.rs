@@ -27,7 +27,7 @@ const MAX_NAME: usize = 64;
 #[derive(Clone)]
 pub(crate) struct ScriptsSession {
     active: Arc<Active>,
-    limits: Limits,
+    limits: Arc<Limits>,
     /// None while a script is loaded.
     callees: Option<Arc<dyn Callees>>,
     tree: Arc<Tree>,
@@ -52,7 +52,7 @@ struct Begun {
 
 impl ScriptsSession {
     /// The session of a load; that of a call is opened after it.
-    pub(crate) fn new(active: Arc<Active>, limits: Limits) -> Self {
+    pub(crate) fn new(active: Arc<Active>, limits: Arc<Limits>) -> Self {
         Self { active, limits, callees: None, tree: Arc::default(), held: 0 }
     }
 
@@ -97,7 +97,7 @@ impl ScriptsSession {
         let call = http_call(request, caller, app.limits.request_body_bytes)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        let limits = Limits { deadline_ms: app.limits.deadline_ms.min(left_ms), ..app.limits };
+        let limits = Limits { deadline_ms: app.limits.deadline_ms.min(left_ms), ..*app.limits };
         let request = ExecRequest {
             script: found.script.clone(),
             execution_id: Uuid::now_v7(),
@@ -107,7 +107,7 @@ impl ScriptsSession {
             completes: None,
             keeps: None,
             principal: caller.principal.clone(),
-            limits,
+            limits: Arc::new(limits),
             traceparent: caller.traceparent.clone(),
             payload: Payload::Call(call),
         };

@@ -23,7 +23,7 @@ pub(crate) struct TriggersSession {
     services: Services,
     /// None while a script is loaded.
     caller: Option<Caller>,
-    limits: Limits,
+    limits: Arc<Limits>,
     /// The active set when the call first needed it: what it sees of queues and subscriptions does not change.
     set: Option<Arc<ActiveSet>>,
     ops: Vec<EventOp>,
@@ -44,7 +44,7 @@ struct Caller {
 
 impl TriggersSession {
     /// The session of a call; without one, of a load.
-    pub(crate) fn new(services: &Services, request: Option<&ExecRequest>, limits: Limits) -> Self {
+    pub(crate) fn new(services: &Services, request: Option<&ExecRequest>, limits: Arc<Limits>) -> Self {
         let caller = request.map(|request| Caller {
             id: request.script.app_id,
             app: request.script.app.clone(),

@@ -3,6 +3,7 @@
 //! The call's effects need the same event. Whichever transaction comes first is taken, and the other one is refused.
 
 use picloud_host::answer::{AnswerOp, Progress};
+use picloud_host::deferred;
 use picloud_host::event::{Cause, EventOp};
 use picloud_host::ports::{CommitError, Transaction};
 use picloud_host::problem::{Code, Problem};
@@ -33,8 +34,13 @@ pub(super) async fn cancel(state: &State, access: &ExecutionAccess) -> Result<()
         };
         let expires_ms = state.clock.now_ms().saturating_add(state.limits.answer_kept_ms);
         let answer = Box::new(cancelled(id));
+        let callback = match state.events.event(app, id).await? {
+            Some(stored) => deferred::callback(&stored.event, state.clock.now_ms()),
+            None => None,
+        };
         let mut transaction = Transaction::new(app, snapshot, Cause::outside());
         transaction.events = vec![op];
+        transaction.events.extend(callback.map(|callback| EventOp::Insert(Box::new(callback))));
         // A late repetition of the request must not make the call after all: the key stays taken.
         transaction.answers = vec![AnswerOp::Keep { id, answer, expires_ms, frees_key: false }];
         match state.kv.commit(transaction).await {

@@ -54,3 +54,30 @@ async fn answers_fill_the_room_that_they_have_and_no_more() {
     assert_eq!(keyed("a").await.status, 200, "a repetition needs no room");
     assert_eq!(app.post("/default/much", "").await.status, 200, "and neither does who keeps nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_were_accepted_do_not_run_when_there_is_no_room_for_their_answers_any_more() {
+    let app = one_at_a_time().limits(|limits| limits.answers_kept_bytes = 1 << 20).start().await;
+    app.deploy("slow", SLOW).await;
+    app.deploy("much", r#"fn handle(req) { kv::incr("much"); blob(400000, 0) }"#).await;
+    let blocker = accepted(&app, "/default/slow", "500").await;
+    wait_for_state(&app, &blocker, "running").await;
+    // There is room for all of them as long as they wait, and for the answers of three and one more.
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        waiting.push(accepted(&app, "/default/much", "").await);
+    }
+    let (mut answered, mut refused) = (0, 0);
+    for location in &waiting {
+        let answer = answer(&app, location).await;
+        match answer.status {
+            200 => answered += 1,
+            _ => {
+                answer.assert_problem(503, "saturated");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((answered, refused), (3, 5));
+    assert_eq!(value(&app, "much").await, 3, "what was refused has not run");
+}

@@ -3,6 +3,7 @@
 
 mod access;
 mod bounds;
+mod callback;
 mod cancel;
 mod follow;
 mod idempotency;

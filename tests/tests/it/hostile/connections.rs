@@ -164,13 +164,37 @@ async fn many_bodies_that_never_end_share_a_bounded_memory() {
 /// Answers that nobody reads fill what the kernel takes, and then memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_answers_that_nobody_reads_share_a_bounded_memory() {
+    let app = app_with_large_answers().await;
+    ask_until_nothing_more_is_sent(&app, "/default/large").await;
+}
+
+/// An answer that is kept can be asked for as often as one likes, and costs no call.
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_answers_that_nobody_reads_share_the_same_memory() {
+    let app = app_with_large_answers().await;
+    let accepted = Reply::of(app.anonymous("GET", "/default/large").header("prefer", "respond-async")).await;
+    let answer = accepted.header("location").unwrap().replacen('?', "/answer?", 1);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Reply::of(app.anonymous("GET", &answer)).await.status != 200 {
+        assert!(Instant::now() < deadline, "there is no answer");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ask_until_nothing_more_is_sent(&app, &answer).await;
+}
+
+async fn app_with_large_answers() -> TestApp {
     let app = TestApp::builder().config(|config| config.body_memory_bytes = Some(64 << 20)).start().await;
     app.deploy("large", "fn handle(req) { blob(4000000, 65) }").await;
     app.deploy("neighbour", "fn handle(req) { \"ok\" }").await;
+    app
+}
+
+/// Ask for a large answer on many connections and read none, until others are refused. They are served again afterwards.
+async fn ask_until_nothing_more_is_sent(app: &TestApp, path: &str) {
     let mut held = Vec::new();
     for _ in 0..60 {
-        let mut stream = connect(&app).await;
-        stream.write_all(format!("{}\r\n", get(&app, "/default/large")).as_bytes()).await.unwrap();
+        let mut stream = connect(app).await;
+        stream.write_all(format!("{}\r\n", get(app, path)).as_bytes()).await.unwrap();
         held.push(stream);
     }
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -181,6 +205,7 @@ async fn many_answers_that_nobody_reads_share_a_bounded_memory() {
         }
     };
     refused.assert_problem(503, "saturated");
+    Reply::of(app.anonymous("GET", path)).await.assert_problem(503, "saturated");
     assert_eq!(app.get("/livez").await.status, 200);
     drop(held);
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -20,6 +20,7 @@ async fn small() -> (TestApp, Remote) {
         limits.outbound_requests = 3;
         limits.outbound_request_bytes = 200;
         limits.outbound_response_bytes = 1000;
+        limits.outbound_call_bytes = 2500;
         limits.outbound_timeout_ms = 200;
     });
     let (app, router) = (limits.start().await, Router::new());
@@ -128,4 +129,22 @@ async fn what_a_remote_sends_without_end_is_cut() {
     let reply = app.post("/default/fetch", endless.url("/")).await;
     assert_eq!(reply.text(), "caught: http: a response may have at most 1000 bytes");
     app.assert_healthy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_responses_of_a_call_have_so_many_bytes_together() {
+    let (app, remote) = small().await;
+    let too_much = "http: the responses of a call may have at most 2500 bytes together";
+    let source = r#"
+        let ok = http::get("URL/exact").body.len() + http::get("URL/exact").body.len();
+        let last = "";
+        try { http::get("URL/exact") } catch (e) { last = e }
+        [ok, last]"#;
+    assert_eq!(run(&app, &remote, source).await.json(), json!([2000, too_much]));
+    let source =
+        r#"http::all([1, 2, 3].map(|n| #{url: "URL/exact"})).map(|r| if r.ok { "ok" } else { r.error })"#;
+    let mut together = run(&app, &remote, source).await.json();
+    let together = together.as_array_mut().unwrap();
+    together.retain(|result| result != "ok");
+    assert!(!together.is_empty() && together.iter().all(|result| result == too_much), "{together:?}");
 }

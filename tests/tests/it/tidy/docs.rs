@@ -119,16 +119,23 @@ fn amounts_are_read() {
     assert_eq!(amount("as many as fit"), None);
 }
 
+/// No script runs for them.
+const NOT_FOR_SCRIPTS: &[EventKind] = &[EventKind::Publish, EventKind::Callback];
+
+/// And an `event` is only what `picloud run` makes.
+const NEITHER_RECORDED: &[EventKind] = &[EventKind::Publish, EventKind::Callback, EventKind::Event];
+
 /// Where kinds of events are listed for readers: the file, what stands before the list, and the kinds that are none there.
-///
-/// An `event` is only what `picloud run` makes, and never stored. No script runs for a message that is published.
+/// An `event` is never stored.
 const LISTS_OF_KINDS: &[(&str, &str, &[EventKind])] = &[
     ("docs/SCRIPTING.md", "#{id, kind, script, due_ms, attempt}`, the next first. ", &[EventKind::Event]),
     ("sdk-wit/wit/triggers.wit", "record waiting {\n    /// UUIDv7.\n    id: string,\n", &[EventKind::Event]),
     ("manager/src/api/events.rs", "struct Event {\n    /// UUIDv7.\n    id: Uuid,\n", &[EventKind::Event]),
     ("manager/src/api/events.rs", "/// Only those of this kind: ", &[EventKind::Event]),
     ("cli/src/args/event.rs", "/// Only those of this kind: ", &[EventKind::Event]),
-    ("cli/src/args/client.rs", "/// Only those that this made run: ", &[EventKind::Publish]),
+    ("cli/src/args/client.rs", "/// Only those that this made run: ", NOT_FOR_SCRIPTS),
+    ("manager/src/api/executions.rs", "/// What made it run: ", NEITHER_RECORDED),
+    ("manager/src/api/executions.rs", "/// Only those that this made run: ", NOT_FOR_SCRIPTS),
 ];
 
 #[test]
