@@ -33,6 +33,7 @@ impl picloud_sdk_wit::Guest for Guest {
         let script = memory::leaving_no_garbage(|| Script::load(source))?;
         let loaded = script.loaded();
         SCRIPT.set(Some(script));
+        memory::make_room();
         memory::capture();
         Ok(loaded)
     }

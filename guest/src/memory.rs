@@ -60,6 +60,16 @@ pub(crate) fn leaving_no_garbage<T>(load: impl FnOnce() -> T) -> T {
     result
 }
 
+/// What a call finds free beside what the image holds, in bytes: enough for most of them.
+const ROOM: usize = 256 << 10;
+
+/// Let the memory have room before it becomes an image. A call that grows its memory costs two changes of the protection of
+/// pages, each of which interrupts every processor, and takes back from the next call what it had mapped. Room that
+/// nobody has written to costs nothing: pages of zeros are not part of an image.
+pub(crate) fn make_room() {
+    drop(core::hint::black_box(Vec::<u8>::with_capacity(ROOM)));
+}
+
 /// Hand the memory above the stack to the host. What is below is the stack, and dead once `load` has returned.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn capture() {

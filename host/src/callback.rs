@@ -1,7 +1,8 @@
 //! Callbacks: a caller who does not wait for an answer may name a URL that is told of it.
 //!
-//! The answer and the event that tells it become durable in the same transaction, so the URL hears of every call that it
-//! was named for, and of none that has not ended. It hears at least once; `webhook-id` is the same each time.
+//! The answer and the event that tells it become durable in the same transaction, so the URL hears of every end of a call
+//! that it was named for, and of none that has not ended, unless somebody takes the event back. It hears at least once;
+//! `webhook-id` is the same each time.
 //!
 //! `target` checks URLs, `signature` signs, `sender` sends. What is sent is a CloudEvent (version 1.0, structured), signed
 //! as Standard Webhooks 1.0 has it.
@@ -28,7 +29,10 @@ pub const SECRET: &str = "callback";
 /// The `type` of what is sent.
 const TYPE: &str = "picloud.execution.done";
 
-/// How often it is sent at most: with the waits between, for up to four hours and about half of that on average.
+/// To how many hosts callbacks of an app are sent at the same time.
+pub(crate) const HOSTS_AT_ONCE: usize = 3;
+
+/// How often it is sent at most: with the waits between, for up to three hours and about half of that on average.
 const ATTEMPTS: u32 = 15;
 
 /// The data of such an event.

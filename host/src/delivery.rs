@@ -33,6 +33,6 @@ pub trait Delivery: Send + Sync {
     /// How long one attempt may take, in milliseconds.
     fn deadline_ms(&self) -> u64;
 
-    /// Deliver events of one app in this order. Answers with one result for each. Dropping the future ends it.
+    /// Deliver events of one lane, which wait in this order. Answers with one result for each. Dropping the future ends it.
     async fn deliver(&self, events: &[StoredEvent]) -> Vec<Delivered>;
 }

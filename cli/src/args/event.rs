@@ -185,6 +185,10 @@ pub struct ManyFilter {
     /// Only those in this queue
     #[arg(long = "of-queue", value_name = "QUEUE")]
     pub queue: Option<String>,
+
+    /// Only those of this kind, such as publish or callback
+    #[arg(long = "of-kind", value_name = "KIND")]
+    pub kind: Option<String>,
 }
 
 /// `picloud trace`.

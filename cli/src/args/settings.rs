@@ -146,4 +146,8 @@ pub struct HttpRule {
     /// The hosts may have addresses that are not on the public internet, such as those of the server's own network
     #[arg(long)]
     pub private: bool,
+
+    /// Callers may name URLs there that are told of the answers of asynchronous calls, too
+    #[arg(long)]
+    pub callbacks: bool,
 }

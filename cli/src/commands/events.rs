@@ -115,7 +115,8 @@ async fn replay(args: &ManyArgs, api: &Api, terminal: &mut Terminal) -> Result<(
 /// The query for dead events.
 fn dead(filter: &ManyFilter) -> String {
     let state = Some("dead".to_owned());
-    query(&[("state", state), ("script", filter.script.clone()), ("queue", filter.queue.clone())])
+    let (script, queue, kind) = (filter.script.clone(), filter.queue.clone(), filter.kind.clone());
+    query(&[("state", state), ("script", script), ("queue", queue), ("kind", kind)])
 }
 
 fn changed(word: &str, events: u64, terminal: &mut Terminal) -> Result<(), CliError> {
@@ -142,7 +143,7 @@ pub async fn queues(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> 
         let next =
             if item["next_due_at"].is_null() { String::new() } else { time::local(&item["next_due_at"]) };
         table.row(vec![
-            text(item, "queue"),
+            queue_or_lane(item),
             text(item, "script"),
             thousands(number(item, "waiting")),
             thousands(number(item, "running")),
@@ -250,5 +251,13 @@ mod tests {
                 "└─ d  waiting by timer",
             ]
         );
+    }
+}
+
+/// Where events wait that go to no script: to the broker, or to a host.
+fn queue_or_lane(item: &Value) -> String {
+    match item["queue"].is_null() && item["script"].is_null() {
+        true => text(item, "lane"),
+        false => text(item, "queue"),
     }
 }

@@ -40,13 +40,14 @@ fn path(api: &Api) -> String {
 async fn allow(rule: &HttpRule, api: &Api) -> Result<Value, CliError> {
     let found = api.send(Call::api(Method::GET, path(api))).await?;
     let mut policy = api.document(&found)?;
-    let HttpRule { hosts, schemes, ports, methods, private } = rule;
+    let HttpRule { hosts, schemes, ports, methods, private, callbacks } = rule;
     let rule = json!({
         "hosts": hosts, "schemes": schemes, "ports": ports, "methods": methods, "private": private,
+        "callbacks": callbacks,
     });
-    if let Some(rules) = policy["rules"].as_array_mut() {
-        rules.push(rule);
-    }
+    let rules = policy.get_mut("rules").and_then(Value::as_array_mut);
+    let rules = rules.ok_or_else(|| CliError::Failed("the server answered with no policy".to_owned()))?;
+    rules.push(rule);
     let mut call = Call::api(Method::PUT, path(api)).body("application/json", policy.to_string());
     if let Some(tag) = found.headers.get(header::ETAG) {
         call.headers.insert(header::IF_MATCH, tag.clone());
@@ -59,14 +60,15 @@ fn show(policy: &Value, api: &Api, terminal: &mut Terminal) -> Result<(), CliErr
         return terminal.json(policy);
     }
     let rules = policy["rules"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut table = Table::new(&["SCHEMES", "PORTS", "METHODS", "PRIVATE", "HOSTS"]);
+    let mut table = Table::new(&["SCHEMES", "PORTS", "METHODS", "PRIVATE", "CALLBACKS", "HOSTS"]);
     for rule in rules {
-        let private = if rule["private"] == Value::Bool(true) { "yes" } else { "no" };
+        let yes = |name: &str| if rule[name] == Value::Bool(true) { "yes" } else { "no" }.to_owned();
         table.row(vec![
             listed(&rule["schemes"], ""),
             listed(&rule["ports"], "usual"),
             listed(&rule["methods"], "all"),
-            private.to_owned(),
+            yes("private"),
+            yes("callbacks"),
             listed(&rule["hosts"], ""),
         ]);
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::target::{admit, reason, request};
-use super::{Callback, TYPE};
+use super::{Callback, HOSTS_AT_ONCE, TYPE};
 use crate::active::Active;
 use crate::call::{Answer, Failure};
 use crate::delivery::{Delivered, Delivery};
@@ -33,8 +33,8 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Callbacks of an app to one host at the same time.
 const AT_ONE_HOST: usize = 2;
 
-/// Callbacks at the same time: each has a whole answer in memory.
-const AT_ONCE: usize = 4;
+/// Callbacks of all apps at the same time: each has a whole answer in memory.
+const AT_ONCE: usize = HOSTS_AT_ONCE * AT_ONE_HOST;
 
 /// Sends callbacks.
 pub struct Callbacks {

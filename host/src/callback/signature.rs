@@ -11,6 +11,9 @@ use crate::secret::SecretText;
 /// What a secret starts with that is a key in base64.
 const PREFIX: &str = "whsec_";
 
+/// The shortest key, in bytes: who gets a message and its signature could find out a shorter one by trying.
+const MIN_KEY: usize = 16;
+
 /// What callbacks are signed with.
 pub(crate) struct Key(Zeroizing<Vec<u8>>);
 
@@ -19,7 +22,7 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// It starts with `whsec_`, and goes on with something else.
+    /// It starts with `whsec_` and goes on with something else, or it is too short.
     pub(super) fn of(secret: &SecretText) -> Result<Self, String> {
         let key = match secret.expose().strip_prefix(PREFIX) {
             None => secret.expose().as_bytes().to_vec(),
@@ -27,7 +30,11 @@ impl Key {
                 format!("The secret that signs callbacks starts with {PREFIX}, but has no base64 behind it.")
             })?,
         };
-        Ok(Self(Zeroizing::new(key)))
+        let key = Zeroizing::new(key);
+        match key.len() {
+            MIN_KEY.. => Ok(Self(key)),
+            _ => Err(format!("The key that signs callbacks is shorter than {MIN_KEY} bytes.")),
+        }
     }
 
     /// The value of `webhook-signature`, for a message that is sent at `seconds` since the Unix epoch.
@@ -58,8 +65,10 @@ mod tests {
 
     #[test]
     fn a_secret_may_be_any_text_but_half_of_a_key() {
-        assert_eq!(&**key("0123456789").unwrap().0, b"0123456789");
-        assert_eq!(&**key("whsec_MDEyMw==").unwrap().0, b"0123");
-        assert!(key("whsec_not base64").is_err());
+        assert_eq!(&**key("0123456789abcdef").unwrap().0, b"0123456789abcdef");
+        assert_eq!(&**key("whsec_MDEyMzQ1Njc4OWFiY2RlZg==").unwrap().0, b"0123456789abcdef");
+        for wrong in ["whsec_not base64", "whsec_MDEyMzQ1Njc4OWFiY2Rl", "0123456789abcde"] {
+            assert!(key(wrong).is_err(), "{wrong}");
+        }
     }
 }

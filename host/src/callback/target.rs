@@ -8,11 +8,11 @@ use url::Url;
 use super::SECRET;
 use super::signature::Key;
 use crate::active::ActiveApp;
-use crate::outbound::{Admitted, Outgoing};
+use crate::outbound::{Admitted, Outgoing, destination};
 use crate::problem::{Code, Problem};
 
-/// Whether an app allows this URL to be told of answers: its rules for requests of scripts have to allow a `POST`, and there
-/// has to be a secret to sign with. Names are resolved, and their addresses checked, when it is sent.
+/// Whether an app allows this URL to be told of answers: a rule of its HTTP policy that is for callbacks, too, has to allow
+/// a `POST`, and there has to be a secret to sign with. Names are resolved, and their addresses checked, when it is sent.
 ///
 /// # Errors
 ///
@@ -28,12 +28,12 @@ pub(super) fn admit(app: &ActiveApp, make: impl FnOnce(&Key) -> Request) -> Resu
     let secret = secret
         .ok_or_else(|| format!("The app has no secret {SECRET} that can be read, to sign callbacks."))?;
     let request = Outgoing::parse(make(&Key::of(secret)?), u64::MAX);
-    request.and_then(|request| request.admit(&app.http)).map_err(|error| reason(&error))
+    request.and_then(|request| request.admit(&app.http.for_callbacks())).map_err(|error| reason(&error))
 }
 
 /// The host of a URL, with its port if that is not the usual one. What is no URL has none.
 pub(super) fn host_of(url: &str) -> Arc<str> {
-    let url = Url::parse(url).ok();
+    let url = Url::parse(url).ok().and_then(destination);
     let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
     match url.as_ref().and_then(Url::port) {
         Some(port) => format!("{host}:{port}").into(),
@@ -52,9 +52,9 @@ pub(super) fn reason(error: &Error) -> String {
         Error::UrlInvalid => {
             "It is no URL that starts with http or https, has no user in it and is short enough.".to_owned()
         }
-        Error::NotAllowed(what) => format!("The HTTP policy of the app does not allow {what}."),
+        Error::NotAllowed(what) => format!("No rule for callbacks of the app's HTTP policy allows {what}."),
         Error::AddressBlocked(host) => {
-            format!("{host} has no address that the HTTP policy of the app allows.")
+            format!("{host} has no address that the app's HTTP policy allows.")
         }
         Error::TimedOut => "There was no response in time.".to_owned(),
         Error::Failed(reason) => reason.clone(),
@@ -75,8 +75,9 @@ mod tests {
     use crate::secret::{AppSecrets, SecretText};
 
     fn app(secret: Option<&str>) -> ActiveApp {
-        let rules =
-            serde_json::json!({ "rules": [{ "hosts": ["a.org", "127.0.0.1"], "methods": ["POST"] }] });
+        let rules = serde_json::json!({ "rules": [{ "hosts": ["a.org", "127.0.0.1"], "methods": ["POST"], "callbacks": true },
+            { "hosts": ["b.org"] },
+        ] });
         let http: HttpPolicy = serde_json::from_value(rules).unwrap();
         let secret = secret.map(|text| SecretText::new(Zeroizing::new(text.to_owned())));
         ActiveApp {
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_the_policy_allows_is_allowed_if_it_can_be_signed() {
-        assert!(check(&app(Some("a long secret")), "https://a.org/x?y").is_ok());
+        assert!(check(&app(Some("a long enough secret")), "https://a.org/x?y").is_ok());
         assert_eq!(
             refused(None, "https://a.org/"),
             "The app has no secret callback that can be read, to sign callbacks."
@@ -108,13 +109,13 @@ mod tests {
     #[test]
     fn what_the_policy_does_not_allow_is_refused() {
         for url in ["", "a.org", "ftp://a.org/", "https://me@a.org/", "javascript:1", "https://a.org:0/"] {
-            assert!(refused(Some("a long secret"), url).starts_with("It is no URL"), "{url}");
+            assert!(refused(Some("a long enough secret"), url).starts_with("It is no URL"), "{url}");
         }
         for url in ["http://a.org/", "https://b.org/", "https://a.org:8443/", "https://a.org.b.org/"] {
-            assert!(refused(Some("a long secret"), url).contains("does not allow POST"), "{url}");
+            assert!(refused(Some("a long enough secret"), url).contains("allows POST"), "{url}");
         }
         for url in ["https://127.0.0.1/", "https://2130706433/", "https://0177.0.0.1/", "https://127.1/"] {
-            assert!(refused(Some("a long secret"), url).contains("has no address"), "{url}");
+            assert!(refused(Some("a long enough secret"), url).contains("has no address"), "{url}");
         }
     }
 
@@ -123,6 +124,7 @@ mod tests {
         for (url, host) in [
             ("https://A.org/x", "a.org"),
             ("https://a.org:443/", "a.org"),
+            ("https://a.org./", "a.org"),
             ("http://a.org:8080/?x", "a.org:8080"),
             ("nothing", ""),
         ] {

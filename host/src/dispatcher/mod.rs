@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::active::Active;
 use crate::call::AppId;
+use crate::callback;
 use crate::delivery::Delivery;
 use crate::event::Lane;
 use crate::executor::Executor;
@@ -110,6 +111,10 @@ impl Tasks {
 impl Bounds for Dispatcher {
     fn app(&self) -> usize {
         self.app_concurrency
+    }
+
+    fn callbacks(&self) -> usize {
+        callback::HOSTS_AT_ONCE
     }
 
     fn lane(&self, app: AppId, lane: &Lane) -> usize {

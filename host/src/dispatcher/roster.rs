@@ -28,7 +28,10 @@ pub(super) struct Roster {
 #[derive(Default)]
 struct App {
     lanes: BTreeMap<Lane, LaneState>,
+    /// Events that scripts handle.
     running: usize,
+    /// Callbacks: who is slow to take them must not keep scripts from their events.
+    calling_back: usize,
     /// The lane that had the last turn.
     last: Option<Lane>,
 }
@@ -45,8 +48,10 @@ struct LaneState {
 
 /// How much room there is.
 pub(super) trait Bounds {
-    /// Events of one app at the same time.
+    /// Events of one app that scripts handle at the same time.
     fn app(&self) -> usize;
+    /// Lanes of callbacks of one app at the same time.
+    fn callbacks(&self) -> usize;
     /// Events of one lane at the same time.
     fn lane(&self, app: AppId, lane: &Lane) -> usize;
 }
@@ -93,7 +98,9 @@ impl Roster {
 
     fn give_back(&mut self, id: AppId, lane: &Lane, room: usize) {
         let Some(app) = self.apps.get_mut(&id) else { return };
-        app.running = app.running.saturating_sub(room);
+        if let Some(used) = app.used(lane) {
+            *used = used.saturating_sub(room);
+        }
         if let Some(state) = app.lanes.get_mut(lane) {
             state.running = state.running.saturating_sub(room);
             if state.running == 0 && state.due_ms.is_none() && !state.looking {
@@ -113,16 +120,31 @@ impl Roster {
 }
 
 impl App {
+    /// What counts the places of a lane; none for what has a place of its own.
+    fn used(&mut self, lane: &Lane) -> Option<&mut usize> {
+        match lane {
+            Lane::Queue(_) | Lane::Script(_) => Some(&mut self.running),
+            Lane::Callback(_) => Some(&mut self.calling_back),
+            Lane::Mqtt => None,
+        }
+    }
+
     fn next(&mut self, id: AppId, now_ms: u64, bounds: &impl Bounds) -> Option<(Lane, usize)> {
-        let room = bounds.app().checked_sub(self.running).filter(|room| *room > 0)?;
+        let for_scripts = bounds.app().saturating_sub(self.running);
+        let for_callbacks = bounds.callbacks().saturating_sub(self.calling_back);
         let after = self.last.as_ref();
         let order = self.lanes.keys().filter(|lane| Some(*lane) > after);
         let order = order.chain(self.lanes.keys().filter(|lane| Some(*lane) <= after));
         let found = order.into_iter().find_map(|lane| {
             let state = &self.lanes[lane];
             let of_lane = bounds.lane(id, lane).saturating_sub(state.running);
-            let ready = !state.looking && state.due_ms.is_some_and(|due| due <= now_ms) && of_lane > 0;
-            ready.then(|| (lane.clone(), room.min(of_lane).min(BATCH)))
+            let room = match lane {
+                Lane::Queue(_) | Lane::Script(_) => of_lane.min(for_scripts),
+                Lane::Callback(_) => of_lane.min(for_callbacks),
+                Lane::Mqtt => of_lane,
+            };
+            let ready = !state.looking && state.due_ms.is_some_and(|due| due <= now_ms) && room > 0;
+            ready.then(|| (lane.clone(), room.min(BATCH)))
         });
         let (lane, room) = found?;
         if let Some(state) = self.lanes.get_mut(&lane) {
@@ -131,7 +153,9 @@ impl App {
             // What else waits is told by the turn; what comes meanwhile is noted.
             state.due_ms = None;
         }
-        self.running += room;
+        if let Some(used) = self.used(&lane) {
+            *used += room;
+        }
         self.last = Some(lane.clone());
         Some((lane, room))
     }
@@ -149,6 +173,10 @@ mod tests {
     impl Bounds for Fixed {
         fn app(&self) -> usize {
             self.app
+        }
+
+        fn callbacks(&self) -> usize {
+            2
         }
 
         fn lane(&self, _: AppId, _: &Lane) -> usize {
@@ -175,6 +203,30 @@ mod tests {
         let turns: Vec<Turn> = std::iter::from_fn(|| roster.next(0, &bounds)).collect();
         let order = [(1, "script/a"), (2, "script/z"), (1, "script/b"), (1, "script/c")];
         assert_eq!(names(&turns), order.map(|(app, lane)| (app, lane.to_owned())));
+    }
+
+    #[test]
+    fn callbacks_and_messages_take_no_place_from_scripts() {
+        let mut roster = Roster::default();
+        let mut note_lane = |lane| roster.note(LaneDue { app: AppId(1), lane, due_ms: 0 });
+        for host in ["a", "b", "c"] {
+            note_lane(Lane::Callback(host.into()));
+        }
+        note_lane(Lane::Mqtt);
+        note_lane(Lane::Script("s".into()));
+        note_lane(Lane::Script("t".into()));
+        let bounds = Fixed { app: 1, lane: 1 };
+        let turns: Vec<Turn> = std::iter::from_fn(|| roster.next(0, &bounds)).collect();
+        let mut lanes: Vec<_> = turns.iter().map(|turn| turn.lane.to_text()).collect();
+        lanes.sort();
+        assert_eq!(lanes, ["callback/a", "callback/b", "mqtt", "script/s"]);
+        for turn in &turns {
+            roster.looked(turn, 1, None);
+        }
+        roster.ended(AppId(1), &Lane::Mqtt);
+        assert_eq!(roster.next(0, &bounds), None, "what has ended was no callback and no script");
+        roster.ended(AppId(1), &Lane::Callback("a".into()));
+        assert_eq!(roster.next(0, &bounds).unwrap().lane, Lane::Callback("c".into()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What a caller wishes beside an answer: not to wait for it (`Prefer: respond-async`, RFC 7240), and that a repeated
-//! request is not done twice (`Idempotency-Key`, a draft of the IETF's HTTPAPI working group).
+//! What a caller wishes beside an answer: not to wait for it (`Prefer: respond-async`, RFC 7240), that a URL is told of it
+//! then (`PiCloud-Callback`), and that a repeated request is not done twice (`Idempotency-Key`, a draft of the IETF's
+//! HTTPAPI working group).
 
 use std::sync::Arc;
 

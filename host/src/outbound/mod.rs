@@ -27,5 +27,5 @@ pub(crate) mod tls;
 
 pub use client::Outbound;
 pub(crate) use client::{Allowance, Bounds};
-pub(crate) use request::{Admitted, Outgoing};
+pub(crate) use request::{Admitted, Outgoing, destination};
 pub use tls::Roots;

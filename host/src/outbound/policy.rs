@@ -38,6 +38,9 @@ pub struct HttpRule {
     /// Whether the hosts may have addresses that are not on the public internet.
     #[serde(default)]
     pub private: bool,
+    /// Whether callers may name URLs under it that are told of answers, too.
+    #[serde(default)]
+    pub callbacks: bool,
 }
 
 /// How a request is sent.
@@ -78,6 +81,11 @@ impl HttpPolicy {
         Ok(Self { rules: rules.collect::<Result<_, _>>()? })
     }
 
+    /// What is left of it for URLs that callers name.
+    pub(crate) fn for_callbacks(&self) -> Self {
+        Self { rules: self.rules.iter().filter(|rule| rule.callbacks).cloned().collect() }
+    }
+
     /// What the rules that allow this request allow it together; none if there is no such rule.
     pub(crate) fn permission(&self, method: &Method, url: &Url) -> Option<Permission> {
         let mut matching = self.rules.iter().filter(|rule| rule.allows(method, url)).peekable();
@@ -88,7 +96,7 @@ impl HttpPolicy {
 
 impl HttpRule {
     fn normalised(self) -> Result<Self, String> {
-        let Self { hosts, schemes, ports, methods, private } = self;
+        let Self { hosts, schemes, ports, methods, private, callbacks } = self;
         if hosts.is_empty() || schemes.is_empty() {
             return Err("It needs a host and a scheme.".to_owned());
         }
@@ -111,6 +119,7 @@ impl HttpRule {
             schemes,
             ports,
             private,
+            callbacks,
         })
     }
 

@@ -126,7 +126,7 @@ impl Admitted {
 
 /// A URL that a request can be sent to, in the form in which it is sent; none if it is not one. A user or a password in it
 /// is an old way to make one host look like another.
-pub(super) fn destination(mut url: Url) -> Option<Url> {
+pub(crate) fn destination(mut url: Url) -> Option<Url> {
     if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
         return None;
     }

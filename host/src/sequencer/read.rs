@@ -2,6 +2,7 @@
 
 use std::iter::Peekable;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::call::AppId;
 use crate::ports::{KeyRange, KvEntry, KvPage, Page, StoreError};
@@ -14,6 +15,9 @@ use super::range::Filling;
 /// How often a page is read again because what it needed was evicted in the meantime. Each time the whole cache must
 /// have been replaced while one page was read.
 const LIST_ATTEMPTS: usize = 32;
+
+/// From this attempt on a little later each time.
+const LIST_PATIENCE: usize = 8;
 
 impl<B: KvBackend> Shared<B> {
     /// The entry of each key. Ready at once when every key has a slot.
@@ -76,7 +80,11 @@ impl<B: KvBackend> Shared<B> {
         range: &KeyRange,
         filling: &mut Filling,
     ) -> Result<Part, StoreError> {
-        for _ in 0..LIST_ATTEMPTS {
+        for attempt in 0..LIST_ATTEMPTS {
+            if attempt >= LIST_PATIENCE {
+                // Whoever replaces the cache again and again, such as the reaper with a small one, comes to an end.
+                tokio::time::sleep(Duration::from_millis(attempt as u64)).await;
+            }
             let durable = self.lock().durable();
             let stored = self.backend.list(app, range, filling.rest()).await?;
             let state = self.lock();

@@ -1,3 +1,6 @@
+-- Callbacks that could not be sent go some time after they died, since nobody can send them when their answers are gone.
+create index event_dead_callback on event (due_ms, seq) where kind = 'callback' and state = 'dead';
+
 -- How much each app keeps: asked for with every request that has an idempotency key, so that adding it up anew would cost
 -- more the more is kept.
 

@@ -22,7 +22,8 @@ pub(crate) fn router() -> OpenApiRouter<State> {
 /// How much there is in one queue.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QueueCounts {
-    /// Where they wait: `queue/NAME`, `script/NAME` for what is in no queue, or `mqtt` for messages to the broker.
+    /// Where they wait: `queue/NAME`, `script/NAME` for what is in no queue, `mqtt` for messages to the
+    /// broker, or `callback/HOST` for a host that is told of answers.
     lane: String,
     /// The queue; null for the events of a script that are in none.
     #[schema(required)]

@@ -18,8 +18,9 @@ const FIXED: u64 = 4096;
 /// How many expired answers go with each one that is new: more than come, so that they do not pile up.
 const EXPIRED_AT_ONCE: i64 = 16;
 
-/// How long a call that was taken back before it ran is remembered after it was accepted, in milliseconds.
-const TAKEN_BACK_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long a call that was taken back before it ran is remembered after it was accepted, and a callback after it could not
+/// be sent, in milliseconds.
+const REMEMBERED_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Do the operations one after the other.
 pub(super) async fn apply(
@@ -48,8 +49,10 @@ pub(super) async fn apply(
 /// Delete some of what nobody may see any more. Where nothing is written nothing grows, so no timer is needed.
 async fn forget_expired(connection: &mut SqliteConnection, app: AppId, now_ms: u64) -> sqlx::Result<()> {
     sqlx::query(FORGET).bind(to_i64(now_ms)).bind(EXPIRED_AT_ONCE).execute(&mut *connection).await?;
-    let since_ms = to_i64(now_ms.saturating_sub(TAKEN_BACK_MS));
+    let since_ms = to_i64(now_ms.saturating_sub(REMEMBERED_MS));
     let query = sqlx::query(FORGET_TAKEN_BACK).bind(app.0).bind(since_ms).bind(EXPIRED_AT_ONCE);
+    query.execute(&mut *connection).await?;
+    let query = sqlx::query(FORGET_CALLBACKS).bind(since_ms).bind(EXPIRED_AT_ONCE);
     query.execute(&mut *connection).await?;
     Ok(())
 }
@@ -186,6 +189,14 @@ const FORGET_TAKEN_BACK: &str = "
                   order  by accepted_ms
                   limit  $3)";
 
+const FORGET_CALLBACKS: &str = "
+    delete from event
+    where  seq in (select seq
+                   from   event
+                   where  kind = 'callback' and state = 'dead' and due_ms <= $1
+                   order  by due_ms, seq
+                   limit  $2)";
+
 const FORGET_REPEATED: &str = "delete from answer where app_id = $1 and script = $2 and idempotency_key = $3";
 
 /// A query for calls. One statement, so that it sees the answer and the event of one moment.
@@ -225,10 +236,11 @@ const BYTES: &str = "
 
 /// The statements whose cost must not grow with the table, each with the index that it must use.
 #[cfg(test)]
-pub(crate) const STATEMENTS: [(&str, &str); 10] = [
+pub(crate) const STATEMENTS: [(&str, &str); 11] = [
     (KEEP, "sqlite_autoindex_answer_1 (id=?)"),
     (FORGET, "COVERING INDEX answer_expires (expires_ms<?)"),
     (FORGET_TAKEN_BACK, "answer_expected (app_id=? AND accepted_ms<?)"),
+    (FORGET_CALLBACKS, "COVERING INDEX event_dead_callback (due_ms<?)"),
     (FORGET_REPEATED, "answer_idempotency (app_id=? AND script=? AND idempotency_key=?)"),
     (CALL, "sqlite_autoindex_answer_1 (id=?)"),
     (CALL, "sqlite_autoindex_event_1 (id=?)"),

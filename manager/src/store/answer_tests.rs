@@ -3,12 +3,12 @@
 use picloud_host::answer::{AnswerOp, Idempotency, KeptTotals, NewAnswer, Progress};
 use picloud_host::call::{Answer, EventCall};
 use picloud_host::event::{EventKind, EventOp, NewEvent};
-use picloud_host::ports::Answers as _;
+use picloud_host::ports::{Answers as _, Events as _};
 use picloud_host::sequencer::{Group, KvBackend as _};
 use uuid::Uuid;
 
 use super::answer::STATEMENTS;
-use super::testing::{TestStore, claim, event, insert};
+use super::testing::{TestStore, bury, claim, event, insert};
 
 impl TestStore {
     async fn apply_answers(&self, events: Vec<EventOp>, answers: Vec<AnswerOp>) {
@@ -172,4 +172,25 @@ async fn no_statement_goes_through_the_whole_table() {
         assert!(plan.iter().any(|step| step.contains(index)), "{statement}\n{plan:#?}");
         assert!(!plan.iter().any(|step| step.starts_with("SCAN answer")), "{statement}\n{plan:#?}");
     }
+}
+
+#[tokio::test]
+async fn callbacks_that_could_not_be_sent_go_after_a_day() {
+    let test = TestStore::new().await;
+    let of_kind = |trigger| {
+        let event = event("callback/a.org");
+        NewEvent { call: EventCall { trigger, ..event.call.clone() }, ..event }
+    };
+    let (callback, publish) = (of_kind(EventKind::Callback), of_kind(EventKind::Publish));
+    for event in [&callback, &publish] {
+        test.apply(vec![insert(event)]).await;
+        test.apply(vec![claim(event)]).await;
+        test.apply(vec![bury(event)]).await;
+    }
+    let there = async |event: &NewEvent| test.table().event(test.app, event.id).await.unwrap().is_some();
+    test.apply_answers(vec![], vec![expect(Uuid::now_v7(), None)]).await;
+    assert!(there(&callback).await, "it can be sent again");
+    test.clock.advance(25 * 60 * 60 * 1000);
+    test.apply_answers(vec![], vec![expect(Uuid::now_v7(), None)]).await;
+    assert_eq!((there(&callback).await, there(&publish).await), (false, true));
 }

@@ -26,8 +26,8 @@ async fn the_policy_is_a_table_or_the_document() {
     for words in [&["http-policy"][..], &["http-policy", "show"]] {
         let ran = picloud(&server.url, words).await.expect(Exit::Ok);
         let rows: Vec<&str> = ran.out.lines().collect();
-        assert_eq!(rows[0], "SCHEMES      PORTS       METHODS  PRIVATE  HOSTS");
-        assert_eq!(rows[1], "http, https  8080, 8443  all      yes      a.example, *.b.example");
+        assert_eq!(rows[0], "SCHEMES      PORTS       METHODS  PRIVATE  CALLBACKS  HOSTS");
+        assert_eq!(rows[1], "http, https  8080, 8443  all      yes      no         a.example, *.b.example");
     }
     let ran = picloud(&server.url, &["http-policy", "--app", "shop", "-o", "json"]).await.expect(Exit::Ok);
     assert_eq!(ran.json(), policy());
@@ -67,14 +67,14 @@ async fn a_rule_is_added_to_those_that_there_are() {
     assert_eq!(sent["rules"][0], policy()["rules"][0]);
     let added = json!({
         "hosts": ["c.example", "d.example"], "schemes": ["https"], "ports": [], "methods": ["GET", "POST"],
-        "private": false,
+        "private": false, "callbacks": false,
     });
     assert_eq!(sent["rules"][1], added);
     let words = ["http-policy", "allow", "stock.lan", "--scheme", "http", "--port", "8080", "--private"];
     picloud(&server.url, &words).await.expect(Exit::Ok);
     let sent: Value = serde_json::from_str(&server.seen().pop().unwrap().body).unwrap();
     let added = json!({
-        "hosts": ["stock.lan"], "schemes": ["http"], "ports": [8080], "methods": [], "private": true,
+        "hosts": ["stock.lan"], "schemes": ["http"], "ports": [8080], "methods": [], "private": true, "callbacks": false,
     });
     assert_eq!(sent["rules"][1], added);
     for wrong in [&["allow"][..], &["allow", "a", "--scheme", "ftp"], &["allow", "a", "--port", "0"]] {

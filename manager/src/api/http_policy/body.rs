@@ -45,6 +45,9 @@ pub(crate) struct HttpRule {
     /// its network. Metadata services of clouds are out of reach all the same.
     #[serde(default)]
     private: bool,
+    /// Whether callers may name URLs under it that are told of the answers of asynchronous calls, too.
+    #[serde(default)]
+    callbacks: bool,
 }
 
 /// In the clear or over TLS.
@@ -67,23 +70,23 @@ impl From<policy::HttpPolicy> for HttpPolicy {
 
 impl From<policy::HttpRule> for HttpRule {
     fn from(rule: policy::HttpRule) -> Self {
-        let policy::HttpRule { hosts, schemes, ports, methods, private } = rule;
+        let policy::HttpRule { hosts, schemes, ports, methods, private, callbacks } = rule;
         let scheme = |scheme| match scheme {
             policy::Scheme::Http => HttpScheme::Http,
             policy::Scheme::Https => HttpScheme::Https,
         };
-        Self { hosts, schemes: schemes.into_iter().map(scheme).collect(), ports, methods, private }
+        Self { hosts, schemes: schemes.into_iter().map(scheme).collect(), ports, methods, private, callbacks }
     }
 }
 
 impl From<HttpRule> for policy::HttpRule {
     fn from(rule: HttpRule) -> Self {
-        let HttpRule { hosts, schemes, ports, methods, private } = rule;
+        let HttpRule { hosts, schemes, ports, methods, private, callbacks } = rule;
         let scheme = |scheme| match scheme {
             HttpScheme::Http => policy::Scheme::Http,
             HttpScheme::Https => policy::Scheme::Https,
         };
-        Self { hosts, schemes: schemes.into_iter().map(scheme).collect(), ports, methods, private }
+        Self { hosts, schemes: schemes.into_iter().map(scheme).collect(), ports, methods, private, callbacks }
     }
 }
 

@@ -30,8 +30,9 @@ async fn a_policy_is_given_back_as_it_is_compared_and_published() {
     let answer = put(&api, &policy).await;
     let expected = json!({ "rules": [
         { "hosts": ["api.example.org", "*.xn--bcher-kva.example", "127.0.0.1"], "schemes": ["https"], "ports": [],
-          "methods": ["GET"], "private": false },
-        { "hosts": ["db.lan"], "schemes": ["http", "https"], "ports": [8080], "methods": [], "private": true },
+          "methods": ["GET"], "private": false, "callbacks": false },
+        { "hosts": ["db.lan"], "schemes": ["http", "https"], "ports": [8080], "methods": [], "private": true,
+          "callbacks": false },
     ] });
     assert_eq!(answer.json(), expected);
     let read = api.get(PATH).await;

@@ -45,10 +45,17 @@ async fn set_secret(app: &TestApp, value: &'static str) {
     assert!(reply.is_success(), "{reply}");
 }
 
+/// A rule that allows to tell this server.
+fn rule(remote: &Remote) -> Value {
+    let mut rule = remote.rule();
+    rule["callbacks"] = json!(true);
+    rule
+}
+
 /// An app that may tell a server of answers.
 async fn app_for(remote: &Remote) -> TestApp {
     let app = TestApp::start().await;
-    allow(&app, json!([remote.rule()])).await;
+    allow(&app, json!([rule(remote)])).await;
     set_secret(&app, SECRET).await;
     app
 }
@@ -146,7 +153,7 @@ async fn the_url_is_told_of_the_answer() {
 async fn the_end_is_told_whatever_it_is() {
     let (remote, got) = receiver(&[200]).await;
     let app = one_at_a_time().start().await;
-    allow(&app, json!([remote.rule()])).await;
+    allow(&app, json!([rule(&remote)])).await;
     set_secret(&app, SECRET).await;
     app.deploy("fails", r#"fn handle(req) { kv::set("x", 1); throw "no" }"#).await;
     app.deploy("slow", SLOW).await;
@@ -184,26 +191,32 @@ async fn what_cannot_be_told_is_refused_before_anything_happens() {
     let url = remote.url("/told");
     refused(&url, "no secret callback").await;
     set_secret(&app, SECRET).await;
-    refused(&url, "does not allow POST http://127.0.0.1").await;
-    let mut rule = remote.rule();
+    refused(&url, "No rule for callbacks of the app's HTTP policy allows POST http://127.0.0.1").await;
+    // What scripts may do is not for callers.
+    allow(&app, json!([remote.rule()])).await;
+    refused(&url, "allows POST").await;
+    let mut rule = rule(&remote);
     rule["methods"] = json!(["GET"]);
     allow(&app, json!([rule])).await;
-    refused(&url, "does not allow POST").await;
+    refused(&url, "allows POST").await;
     rule["methods"] = json!(["POST"]);
     rule["private"] = json!(false);
     allow(&app, json!([rule])).await;
     let port = remote.port();
     for host in ["127.0.0.1", "127.1", "2130706433", "0177.0.0.1", "0x7f000001", "[::ffff:127.0.0.1]"] {
         // Only the first form is in the policy, and each of them is held against it.
-        let reason = if host.starts_with('[') { "does not allow" } else { "no address" };
+        let reason = if host.starts_with('[') { "allows POST" } else { "no address" };
         refused(&format!("http://{host}:{port}/told"), reason).await;
     }
-    allow(&app, json!([remote.rule()])).await;
+    rule["private"] = json!(true);
+    allow(&app, json!([rule])).await;
     for url in ["", "nonsense", "/told", "ftp://a/", &format!("http://me:pw@127.0.0.1:{port}/told")] {
         refused(url, "no URL").await;
     }
     set_secret(&app, "whsec_half of a key").await;
     refused(&url, "whsec_").await;
+    set_secret(&app, "whsec_c2hvcnQ=").await;
+    refused(&url, "shorter than 16 bytes").await;
     set_secret(&app, SECRET).await;
     let waits = app.anonymous("POST", "/default/count").header("picloud-callback", &url);
     Reply::of(waits).await.assert_problem(400, "callback-refused");
@@ -248,7 +261,7 @@ async fn who_wants_no_more_is_not_told_again() {
 async fn a_name_that_leads_inside_is_not_followed_and_a_policy_that_has_changed_holds() {
     let (remote, got) = receiver(&[200]).await;
     let app = app_for(&remote).await;
-    let mut rule = remote.rule();
+    let mut rule = rule(&remote);
     rule["hosts"] = json!(["localhost"]);
     rule["private"] = json!(false);
     allow(&app, json!([rule])).await;
@@ -280,4 +293,59 @@ async fn a_repeated_request_is_told_of_once() {
     }
     locations.dedup();
     assert_eq!((locations.len(), value(&app, "count").await), (1, json!(1)));
+}
+
+/// More hosts than are told at the same time, none of which ever answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_answers_keeps_nobody_from_anything_else() {
+    let (remote, got) = receiver(&[200]).await;
+    let app = one_at_a_time().start().await;
+    set_secret(&app, SECRET).await;
+    let mut rules = vec![rule(&remote)];
+    let mut silent = Vec::new();
+    for _ in 0..5 {
+        let other = Remote::start(Router::new().route("/told", post(std::future::pending::<()>))).await;
+        rules.push(rule(&other));
+        silent.push(other);
+    }
+    allow(&app, Value::Array(rules)).await;
+    let source = r#"fn handle(req) { triggers::enqueue("hello", 1); "hello" } fn on_event(event) { kv::incr("done") }"#;
+    app.deploy("hello", source).await;
+    for other in &silent {
+        for _ in 0..3 {
+            accepted(&app, "hello", "", &other.url("/told")).await;
+        }
+    }
+    let begun = Instant::now();
+    while silent.iter().filter(|other| other.hits() > 0).count() < 3 || value(&app, "done").await != 15 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{}", value(&app, "done").await);
+        sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let hits: Vec<usize> = silent.iter().map(Remote::hits).collect();
+    assert!(hits.iter().all(|hits| *hits <= 2) && hits.iter().sum::<usize>() <= 6, "{hits:?}");
+    // Another asynchronous call is made and can be fetched, although its own callback has to wait.
+    let location = accepted(&app, "hello", "", &remote.url("/told")).await;
+    assert_eq!(answer(&app, &location).await.text(), "hello");
+    assert_eq!(got.lock().unwrap().len(), 0, "three hosts are told at the same time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_secret_it_waits_and_says_why() {
+    let (remote, got) = receiver(&[500, 200]).await;
+    let app = app_for(&remote).await;
+    app.deploy("hello", "\"hello\"").await;
+    accepted(&app, "hello", "", &remote.url("/told")).await;
+    wait_for_failure(&app).await;
+    assert!(app.delete("/api/v1/apps/default/secrets/callback").await.is_success());
+    let begun = Instant::now();
+    loop {
+        let failed = wait_for_failure(&app).await;
+        if failed["failure"]["message"].as_str().unwrap().contains("no secret callback") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{failed}");
+        sleep(std::time::Duration::from_millis(20)).await;
+    }
+    set_secret(&app, SECRET).await;
+    wait_for(&app, &got, 2).await;
 }

@@ -22,8 +22,10 @@ async fn a_policy_is_shown_set_and_extended() {
     assert_eq!(
         allowed.json()["rules"],
         json!([
-            { "hosts": ["a.example"], "schemes": ["https"], "ports": [], "methods": [], "private": false },
-            { "hosts": ["127.0.0.1"], "schemes": ["http"], "ports": [1], "methods": [], "private": true },
+            { "hosts": ["a.example"], "schemes": ["https"], "ports": [], "methods": [], "private": false,
+              "callbacks": false },
+            { "hosts": ["127.0.0.1"], "schemes": ["http"], "ports": [1], "methods": [], "private": true,
+              "callbacks": false },
         ])
     );
     assert_eq!(run(&["show", "-o", "json"]).await.json(), allowed.json());

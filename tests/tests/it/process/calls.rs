@@ -47,8 +47,10 @@ async fn receiver() -> (Remote, Told) {
 }
 
 async fn allow_callbacks(server: &Process, remote: &Remote) {
+    let mut rule = remote.rule();
+    rule["callbacks"] = json!(true);
     let put = |what: &str| server.request("PUT", &format!("/api/v1/apps/default/{what}"));
-    let policy = put("http-policy").json(&json!({ "rules": [remote.rule()] }));
+    let policy = put("http-policy").json(&json!({ "rules": [rule] }));
     let secret = put("secrets/callback").header("content-type", "text/plain").body("a long enough key");
     for request in [policy, secret] {
         let reply = Reply::of(request).await;
