@@ -127,6 +127,57 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    /// The words of a line as a shell would see them, without what follows a `#`. Enough for the documentation.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(open), c) if open == c => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (None, '#') if word.is_none() => break,
+                (None, c) if c.is_whitespace() => words.extend(word.take()),
+                (_, c) => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    fn pages(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+        let below = folders.iter().flat_map(|folder| pages(folder));
+        below.chain(files).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+    }
+
+    #[test]
+    fn every_command_of_the_documentation_is_one() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let (mut seen, mut wrong) = (0, Vec::new());
+        for page in pages(&root.join("docs")).into_iter().chain([root.join("README.md")]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let mut fence = None;
+            for line in text.lines() {
+                if let Some(opened) = line.strip_prefix("```") {
+                    fence = if fence.is_none() { Some(opened) } else { None };
+                    continue;
+                }
+                let command = line.rsplit("| ").next().filter(|line| line.starts_with("picloud "));
+                let Some(command) = command.filter(|_| fence == Some("sh")) else { continue };
+                seen += 1;
+                if let Err(error) = Args::try_parse_from(words(command))
+                    && error.use_stderr()
+                {
+                    wrong.push(format!("{}: {command}\n{error}", page.display()));
+                }
+            }
+        }
+        assert!(wrong.is_empty() && seen > 20, "{seen} commands\n{}", wrong.join("\n"));
+    }
+
     #[test]
     fn options_may_stand_on_either_side_of_the_command() {
         for line in ["picloud -o json --server http://a scripts", "picloud scripts --server http://a -o json"]
