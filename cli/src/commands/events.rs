@@ -226,6 +226,14 @@ fn label(node: &Value) -> String {
     )
 }
 
+/// Where events wait that go to no script: to the broker, or to a host.
+fn queue_or_lane(item: &Value) -> String {
+    match item["queue"].is_null() && item["script"].is_null() {
+        true => text(item, "lane"),
+        false => text(item, "queue"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,13 +259,5 @@ mod tests {
                 "└─ d  waiting by timer",
             ]
         );
-    }
-}
-
-/// Where events wait that go to no script: to the broker, or to a host.
-fn queue_or_lane(item: &Value) -> String {
-    match item["queue"].is_null() && item["script"].is_null() {
-        true => text(item, "lane"),
-        false => text(item, "queue"),
     }
 }
