@@ -30,6 +30,7 @@ use picloud_host::problem::{Code, Problem};
 use picloud_host::sequencer::SequencerOptions;
 use picloud_manager::prometheus::{Gauges, ReadGauges};
 use picloud_manager::publish::Publisher;
+use picloud_manager::removal::Removals;
 use picloud_manager::schedule::Scheduler;
 use picloud_manager::store::kv::SqliteKv;
 use picloud_manager::store::{self, Database, Durability, Store};
@@ -180,6 +181,9 @@ struct Storage {
     telemetry: Arc<Telemetry>,
     telemetry_task: JoinHandle<()>,
     telemetry_stop: CancellationToken,
+    /// Deletes apps.
+    removals: Arc<Removals>,
+    removing: JoinHandle<()>,
     /// Holds the lock on the data directory.
     data: DataDir,
 }
@@ -214,11 +218,30 @@ impl Storage {
         let path = data.path("telemetry.db");
         let settings = settings::telemetry(&config.telemetry);
         let (telemetry, telemetry_task) =
-            Telemetry::start(&path, settings, clock, telemetry_stop.clone(), closing).await;
-        Ok(Self { store, kv, lanes, followers, database, telemetry, telemetry_task, telemetry_stop, data })
+            Telemetry::start(&path, settings, clock, telemetry_stop.clone(), closing.clone()).await;
+        let removals = Arc::new(Removals::new(store.clone(), kv.clone(), telemetry.clone()));
+        removals.prepare().await?;
+        let removing = tokio::spawn({
+            let removals = removals.clone();
+            async move { removals.run(closing).await }
+        });
+        Ok(Self {
+            store,
+            kv,
+            lanes,
+            followers,
+            database,
+            telemetry,
+            telemetry_task,
+            telemetry_stop,
+            removals,
+            removing,
+            data,
+        })
     }
 
     async fn close(self) {
+        joined(self.removing.await, "removing what deleted apps have left");
         self.kv.close().await;
         self.telemetry_stop.cancel();
         joined(self.telemetry_task.await, "telemetry");
@@ -240,6 +263,7 @@ async fn control_plane(
     let state = api::State {
         store: storage.store.clone(),
         publisher,
+        removals: storage.removals.clone(),
         loader: ingress.executor.clone(),
         kv: storage.kv.clone(),
         events: storage.kv.clone(),

@@ -323,6 +323,9 @@ fn commit_failed(error: &CommitError) -> Failure {
         CommitError::EventGone => {
             Failure::new(Code::EventGone, "the event was taken away from this call; nothing was changed")
         }
+        CommitError::AppGone => {
+            Failure::new(Code::AppNotFound, "the app was deleted while the call ran; nothing was changed")
+        }
         CommitError::TooManyEvents => Failure::new(
             Code::TooManyEvents,
             "triggers would make more events of the changes of this call than one call may cause; nothing was changed",

@@ -1,6 +1,8 @@
 //! The limits table: every limit with its unit, smallest value, default and maximum. It makes the configuration, and the
 //! documentation is compared with it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// One row of the table.
@@ -49,6 +51,14 @@ macro_rules! limits {
             /// The value of each limit with its row.
             fn rows(&self) -> impl Iterator<Item = (&'static LimitRow, u64)> {
                 LIMITS.iter().zip([$(self.$name,)+])
+            }
+
+            /// The value of a limit by its name.
+            fn value_mut(&mut self, name: &str) -> Option<&mut u64> {
+                match name {
+                    $(stringify!($name) => Some(&mut self.$name),)+
+                    _ => None,
+                }
             }
         }
     };
@@ -126,7 +136,40 @@ limits! {
     source_bytes: "bytes", 1, 256 << 10, 4 << 20;
 }
 
+/// What an app has chosen for itself, by the name of the limit.
+pub type OwnLimits = BTreeMap<String, u64>;
+
 impl Limits {
+    /// Whether an app may choose these: each is known, and between its minimum and what the server has.
+    ///
+    /// # Errors
+    ///
+    /// Names the first that is not.
+    pub fn allow(&self, own: &OwnLimits) -> Result<(), String> {
+        for (name, value) in own {
+            let found = self.rows().find(|(row, _)| row.name == name);
+            let (row, most) = found.ok_or_else(|| format!("there is no limit {name}"))?;
+            if !(row.minimum..=most).contains(value) {
+                return Err(format!(
+                    "limit {name} is {value} {}, but must be {} to {most}, which is the server's",
+                    row.unit, row.minimum
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// These limits, narrowed to what an app has chosen. What the server has since lowered further stays as low.
+    #[must_use]
+    pub fn narrowed(mut self, own: &OwnLimits) -> Self {
+        for (name, chosen) in own {
+            if let Some(value) = self.value_mut(name) {
+                *value = (*value).min(*chosen);
+            }
+        }
+        self
+    }
+
     /// Every limit must be between its minimum and its maximum.
     ///
     /// # Errors
@@ -166,5 +209,18 @@ mod tests {
         assert!(small.check().unwrap_err().contains("must be 4194304 to 1073741824"));
         let large = Limits { trigger_depth: 257, ..Limits::default() };
         assert!(large.check().unwrap_err().contains("must be 1 to 256"));
+    }
+
+    #[test]
+    fn an_app_may_narrow_limits_and_not_widen_them() {
+        let server = Limits { fuel: 1000, ..Limits::default() };
+        let own = |name: &str, value| OwnLimits::from([(name.to_owned(), value)]);
+        assert_eq!(server.allow(&own("fuel", 1000)), Ok(()));
+        assert!(server.allow(&own("fuel", 1001)).unwrap_err().contains("must be 1 to 1000"));
+        assert!(server.allow(&own("fuel", 0)).is_err());
+        assert_eq!(server.allow(&own("fuels", 1)).unwrap_err(), "there is no limit fuels");
+        assert_eq!(server.narrowed(&own("fuel", 10)), Limits { fuel: 10, ..server });
+        let lowered = Limits { fuel: 5, ..server };
+        assert_eq!(lowered.narrowed(&own("fuel", 10)), lowered);
     }
 }

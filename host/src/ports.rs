@@ -177,6 +177,9 @@ pub enum CommitError {
     /// An event that the transaction ends is not claimed any more.
     #[error("the event is not there any more")]
     EventGone,
+    /// The app was deleted.
+    #[error("the app is not there any more")]
+    AppGone,
     /// More events would follow from the writes than one transaction may cause.
     #[error("more events follow from the changes than one transaction may cause")]
     TooManyEvents,
@@ -214,6 +217,14 @@ pub trait Kv: Send + Sync {
     /// Check the reads, write the writes and change the events, all or nothing, together with the events that follow
     /// from the writes. Returns when all of it is durable, with the commit's number.
     async fn commit(&self, transaction: Transaction) -> Result<u64, CommitError>;
+
+    /// Take no more commits of an app that was deleted, and wait until those that were taken are durable: from then on
+    /// nothing of it is written, and its rows can be removed. Its identity is never used again.
+    ///
+    /// # Errors
+    ///
+    /// What was taken could not be written. Nothing more is taken all the same.
+    async fn forget(&self, app: AppId) -> Result<(), StoreError>;
 }
 
 /// How much waits in one lane.

@@ -131,6 +131,7 @@ impl Dispatcher {
         match self.kv.commit(transaction).await {
             Ok(_) => Ok((ready, due_ms)),
             Err(CommitError::Store(error)) => Err(error),
+            Err(CommitError::AppGone) => Ok((Vec::new(), None)),
             // Somebody has cancelled one of them: look again, once that can be seen.
             Err(_) => self.kv.settle().await.map(|()| (Vec::new(), Some(0))),
         }

@@ -121,6 +121,7 @@ impl KeptCalls {
         transaction.answers = vec![AnswerOp::Expect(Box::new(new))];
         self.kv.commit(transaction).await.map_err(|error| match error {
             CommitError::Store(error) => error.into(),
+            CommitError::AppGone => Problem::new(Code::AppNotFound),
             // It has read nothing and watches nothing.
             _ => Problem::new(Code::Internal),
         })?;

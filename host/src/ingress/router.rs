@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem};
 /// Looks at every request before anything else does, and may refuse it.
 pub type Guard = Arc<dyn Fn(&Parts) -> Result<(), Problem> + Send + Sync>;
 
-/// First parts of paths that belong to the control plane. `default` is the only app so far; no other may be called so.
+/// First parts of paths that belong to the control plane. No app may be called so.
 const RESERVED: &[&str] = &["_", "api", "metrics", "openapi.json"];
 
 /// Whether the server works.

@@ -49,7 +49,7 @@ impl Mqtt {
                 match kv.commit(transaction).await {
                     // The store has logged why.
                     Err(CommitError::Store(_)) => tokio::time::sleep(FIRST_WAIT).await,
-                    Ok(_) => break,
+                    Ok(_) | Err(CommitError::AppGone) => break,
                     // It has read nothing and watches nothing.
                     Err(error) => {
                         tracing::error!(%error, messages = messages.len(), "messages from MQTT are lost");

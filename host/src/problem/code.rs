@@ -122,6 +122,12 @@ codes! {
     OriginForbidden: "origin-forbidden", FORBIDDEN, None;
     /// There is no such app.
     AppNotFound: "app-not-found", NOT_FOUND, None;
+    /// The server has as many apps as it may.
+    TooManyApps: "too-many-apps", CONFLICT, None;
+    /// The settings of the app are not valid.
+    AppInvalid: "app-invalid", UNPROCESSABLE_ENTITY, None;
+    /// What is to be deleted was not named twice.
+    ConfirmationMissing: "confirmation-missing", BAD_REQUEST, None;
     /// There is no such script.
     ScriptNotFound: "script-not-found", NOT_FOUND, None;
     /// The script has no such version.

@@ -55,6 +55,13 @@ impl Claims {
         }
     }
 
+    /// Give up the claims that the operations would end: their events are gone with their app.
+    pub(super) fn forget(&mut self, ops: &[EventOp]) {
+        for id in ops.iter().filter_map(ended) {
+            self.0.remove(&id);
+        }
+    }
+
     /// The group is durable.
     pub(super) fn written(&mut self, group: Claimed) {
         for id in group.ended {

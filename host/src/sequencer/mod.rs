@@ -233,6 +233,11 @@ impl<B: KvBackend> Kv for Sequencer<B> {
     async fn commit(&self, transaction: Transaction) -> Result<u64, CommitError> {
         self.shared.commit(transaction, KvChange::Delete).await
     }
+
+    async fn forget(&self, app: AppId) -> Result<(), StoreError> {
+        self.shared.lock().forget(app);
+        self.shared.settle().await
+    }
 }
 
 #[async_trait]

@@ -73,8 +73,14 @@ async fn pass<B: KvBackend>(shared: &Shared<B>) -> Result<(), StoreError> {
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Ok(_) => deleted += 1,
-                // Set again or deleted since; the newer entry is noted when it is durable.
-                Err(CommitError::Conflict | CommitError::EventGone | CommitError::TooManyEvents) => {}
+                // Set again or deleted since; the newer entry is noted when it is durable. Those of an app that is gone are
+                // removed with it.
+                Err(
+                    CommitError::Conflict
+                    | CommitError::EventGone
+                    | CommitError::AppGone
+                    | CommitError::TooManyEvents,
+                ) => {}
                 Err(CommitError::Store(error)) => return Err(error),
             }
         }

@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
 use crate::answer::AnswerOp;
+use crate::call::AppId;
 use crate::ports::{CommitError, LaneDue, StoreError, Transaction};
 
 use super::backend::{Change, Group};
@@ -97,6 +98,8 @@ pub(super) struct State {
     /// When something expires next, as far as is known.
     next_expiry_ms: Option<u64>,
     closing: bool,
+    /// Apps that were deleted since the start, and those whose rows were not removed before it.
+    gone: HashSet<AppId>,
     cache_bytes: usize,
 }
 
@@ -114,6 +117,7 @@ impl State {
             // The first look at the store tells.
             next_expiry_ms: Some(0),
             closing: false,
+            gone: HashSet::new(),
             cache_bytes,
         }
     }
@@ -133,6 +137,10 @@ impl State {
         room: OwnedSemaphorePermit,
     ) -> Result<Sequenced, CommitError> {
         self.refuse_when_closing()?;
+        if self.gone.contains(&transaction.app) {
+            self.claims.forget(&transaction.events);
+            return Err(CommitError::AppGone);
+        }
         if !self.is_current(&transaction) {
             return Err(CommitError::Conflict);
         }
@@ -175,6 +183,9 @@ impl State {
 
     /// Check a transaction that only reads. It waits for what it has read.
     pub(super) fn confirm(&mut self, transaction: &Transaction) -> Result<Sequenced, CommitError> {
+        if self.gone.contains(&transaction.app) {
+            return Err(CommitError::AppGone);
+        }
         if !self.is_current(transaction) {
             return Err(CommitError::Conflict);
         }
@@ -287,6 +298,11 @@ impl State {
         self.log.restart(self.number);
         self.durable = self.number;
         waiters
+    }
+
+    /// Take no more commits of an app.
+    pub(super) fn forget(&mut self, app: AppId) {
+        self.gone.insert(app);
     }
 
     /// Take no more commits.

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use bytes::{Bytes, BytesMut};
+use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
+use picloud_host::limits::Limits;
 use picloud_host::problem::{Code, Problem};
 
 use crate::api::State;
+use crate::api::path::AppPath;
 
 /// How long a body may take to arrive.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,13 +35,23 @@ impl FromRequest<State> for Source {
                 Problem::new(Code::RequestInvalid).detail("Send the whole source, without Content-Range.")
             );
         }
-        let (parts, body) = request.into_parts();
-        let bytes = read(&parts.headers, body, state.limits.source_bytes, Code::SourceTooLarge).await?;
+        let (mut parts, body) = request.into_parts();
+        let limits = app_limits(&mut parts, state).await?;
+        let bytes = read(&parts.headers, body, limits.source_bytes, Code::SourceTooLarge).await?;
         String::from_utf8(bytes.into()).map(Self).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             Problem::new(Code::SourceInvalid).detail(format!("The byte at offset {at} is not UTF-8."))
         })
     }
+}
+
+/// The limits of the app in the path.
+///
+/// # Errors
+///
+/// Those of [`AppPath`].
+pub(crate) async fn app_limits(parts: &mut Parts, state: &State) -> Result<Limits, Problem> {
+    Ok(state.limits_of(&AppPath::from_request_parts(parts, state).await?.app))
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {

@@ -54,6 +54,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::name::Name;
 use crate::publish::Publisher;
+use crate::removal::Removals;
 use crate::schedule::Scheduler;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -69,6 +70,8 @@ pub struct State {
     pub store: Store,
     /// Every change to scripts goes through it.
     pub publisher: Publisher,
+    /// Deletes apps.
+    pub removals: Arc<Removals>,
     /// Loads a source before it becomes a version.
     pub loader: Arc<dyn Loader>,
     /// Keys and values, and every change of events.
@@ -91,7 +94,7 @@ pub struct State {
     pub clock: Arc<dyn Clock>,
     /// Memory for what anybody can send.
     pub bodies: Arc<BodyMemory>,
-    /// The limits of uploads, of loading, and of keys and values.
+    /// The server's limits, which an app can only narrow.
     pub limits: Limits,
     /// Records of executions and what they cost.
     pub telemetry: Arc<Telemetry>,
@@ -140,9 +143,14 @@ impl State {
         self.store.app_id(app).await?.ok_or_else(|| Problem::new(Code::AppNotFound))
     }
 
+    /// The limits of an app; the server's, if there is none of this name.
+    pub(crate) fn limits_of(&self, app: &Name) -> Limits {
+        self.active.current().apps.get(app.as_str()).map_or(self.limits, |app| *app.limits)
+    }
+
     /// Load a source, which also makes its image ready for the first call.
-    pub(crate) async fn load(&self, source: &str) -> Result<LoadReport, Problem> {
-        self.loader.load(source, &self.limits).await.map_err(problems::of_load_failure)
+    pub(crate) async fn load(&self, app: &Name, source: &str) -> Result<LoadReport, Problem> {
+        self.loader.load(source, &self.limits_of(app)).await.map_err(problems::of_load_failure)
     }
 }
 

@@ -16,6 +16,7 @@ impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::NoApp => Self::new(Code::AppNotFound),
+            ChangeError::TooManyApps => Self::new(Code::TooManyApps),
             ChangeError::NoScript => Self::new(Code::ScriptNotFound),
             ChangeError::NoVersion => Self::new(Code::VersionNotFound),
             ChangeError::NoTrigger => Self::new(Code::TriggerNotFound),

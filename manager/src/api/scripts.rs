@@ -137,7 +137,7 @@ async fn put_script(
     Source(source): Source,
 ) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
-    let report = state.load(&source).await?;
+    let report = state.load(&path.app, &source).await?;
     let (store, upload) = (state.store, Upload { source, report });
     let location = format!("/api/v1/apps/{}/scripts/{}", path.app, path.name);
     let change = async move { store.put_script(app, &path.name, &upload, &precondition).await };

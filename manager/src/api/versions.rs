@@ -172,7 +172,7 @@ async fn activate_version(
 ) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
     let source = source(&state, app, &path).await?;
-    state.load(&source.source).await?;
+    state.load(&path.app, &source.source).await?;
     let store = state.store;
     let change = async move { store.activate(VersionId(source.id), &precondition).await };
     let script = state.publisher.change(change).await?;

@@ -59,9 +59,9 @@ async fn post_webhook(state: State, path: TriggerPath, request: Request) -> Resu
     let (parts, body) = request.into_parts();
     let claim = Claim::read(&webhook.scheme, &parts.headers).map_err(refused)?;
     let held =
-        state.bodies.read(body, state.limits.event_bytes).await.map_err(|problem| match problem.code() {
+        state.bodies.read(body, app.limits.event_bytes).await.map_err(|problem| match problem.code() {
             Code::BodyTooLarge => {
-                let detail = format!("More than {} bytes.", state.limits.event_bytes);
+                let detail = format!("More than {} bytes.", app.limits.event_bytes);
                 Problem::new(Code::EventTooLarge).detail(detail)
             }
             Code::Saturated => problem.retry_after(1),
@@ -74,8 +74,8 @@ async fn post_webhook(state: State, path: TriggerPath, request: Request) -> Resu
         Delivery { app: &path.app, name: &path.name, webhook, headers: &parts.headers, body: &held.body };
     let cause = Cause::outside();
     let event = delivery.event(app.id, cause, now_ms)?;
-    if event.call.data.len() as u64 > state.limits.event_bytes {
-        let (bytes, limit) = (event.call.data.len(), state.limits.event_bytes);
+    if event.call.data.len() as u64 > app.limits.event_bytes {
+        let (bytes, limit) = (event.call.data.len(), app.limits.event_bytes);
         let detail = format!("The data with the headers has {bytes} bytes, but may have {limit}.");
         return Err(Problem::new(Code::EventTooLarge).detail(detail));
     }

@@ -202,7 +202,7 @@ impl Scheduler {
         let mut transaction = Transaction::new(app, self.kv.begin(), Cause::outside());
         transaction.events = ops;
         match self.kv.commit(transaction).await {
-            Ok(_) => Ok(()),
+            Ok(_) | Err(CommitError::AppGone) => Ok(()),
             Err(CommitError::Store(error)) => Err(error),
             // It has read nothing and ends no event.
             Err(error) => Err(StoreError(error.to_string())),

@@ -14,6 +14,7 @@ use picloud_host::trigger::{
 };
 use sqlx::FromRow;
 
+use crate::store::app::own_limits;
 use crate::store::http_policy;
 use crate::store::secret;
 use crate::store::trigger::config::KeyChange;
@@ -25,6 +26,7 @@ use crate::store::{Store, failed};
 struct Row {
     app_id: i64,
     app: String,
+    limits: Option<String>,
     #[sqlx(flatten)]
     script: ScriptColumns,
 }
@@ -40,7 +42,8 @@ struct ScriptColumns {
 }
 
 impl Store {
-    /// Every app with its active scripts, its triggers, its policy, its secrets and its configuration, at one moment, with the same limits for each app.
+    /// Every app with its active scripts, its triggers, its policy, its secrets and its configuration, at one moment. `limits` are the
+    /// server's, which an app can only narrow.
     ///
     /// # Errors
     ///
@@ -84,11 +87,12 @@ impl Store {
 }
 
 const SCRIPTS: &str = "
-    select app.id as app_id, app.name as app, s.name as script, v.id as version_id, v.number, v.source_hash,
+    select app.id as app_id, app.name as app, app.limits, s.name as script, v.id as version_id, v.number, v.source_hash,
            v.handles_requests, v.handles_events
     from   app
     left   join script s on s.app_id = app.id
-    left   join script_version v on v.id = s.active_version_id";
+    left   join script_version v on v.id = s.active_version_id
+    where  app.deleted_ms is null";
 
 // Schedules make their events in the control plane.
 const TRIGGERS: &str = select_trigger!(
@@ -102,10 +106,11 @@ const POLICIES: &str = "select id, http_policy from app where http_policy is not
 const CONFIG: &str = "select app_id, name, value from config_value order by app_id";
 
 fn add_script(set: &mut ActiveSet, row: Row, limits: &Arc<Limits>) {
-    let name = set.apps.get_key_value(&*row.app).map_or_else(|| row.app.into(), |(name, _)| name.clone());
+    let name =
+        set.apps.get_key_value(&*row.app).map_or_else(|| row.app.as_str().into(), |(name, _)| name.clone());
     let app = set.apps.entry(name.clone()).or_insert_with(|| ActiveApp {
         id: AppId(row.app_id),
-        limits: limits.clone(),
+        limits: of_app(&row, limits),
         http: Arc::default(),
         secrets: Arc::default(),
         config: Arc::default(),
@@ -113,6 +118,18 @@ fn add_script(set: &mut ActiveSet, row: Row, limits: &Arc<Limits>) {
     });
     if let Some(active) = row.script.into_active(app.id, name) {
         app.scripts.insert(active.script.script.clone(), active);
+    }
+}
+
+/// The limits of an app. What is damaged narrows nothing.
+fn of_app(row: &Row, limits: &Arc<Limits>) -> Arc<Limits> {
+    match own_limits(row.limits.as_deref()) {
+        Ok(own) if own.is_empty() => limits.clone(),
+        Ok(own) => Arc::new(limits.narrowed(&own)),
+        Err(error) => {
+            tracing::error!(app = row.app, %error, "the app's limits are damaged in the database");
+            limits.clone()
+        }
     }
 }
 

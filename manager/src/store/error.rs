@@ -8,6 +8,9 @@ pub enum ChangeError {
     /// There is no such app.
     #[error("there is no such app")]
     NoApp,
+    /// The server has as many apps as it may.
+    #[error("the server has as many apps as it may")]
+    TooManyApps,
     /// There is no such script.
     #[error("there is no such script")]
     NoScript,

@@ -66,7 +66,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Use a database that was opened with [`MIGRATOR`], and make sure that the app `default` exists.
+    /// Use a database that was opened with [`MIGRATOR`], and make the app `default` if there is none.
     ///
     /// # Errors
     ///

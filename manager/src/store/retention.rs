@@ -1,6 +1,7 @@
 //! Keeping telemetry within an age and a size: the oldest goes when new things are written, so no timer is needed.
 
-use sqlx::SqliteConnection;
+use picloud_host::call::AppId;
+use sqlx::{SqliteConnection, SqlitePool};
 
 use super::column::{to_i64, to_u64};
 
@@ -124,6 +125,23 @@ async fn delete_minutes(connection: &mut SqliteConnection, before: i64, rows: u6
     .execute(connection)
     .await?;
     Ok(deleted.rows_affected())
+}
+
+/// Delete some of what is kept about an app. Returns how many rows; none when nothing is left.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn delete_of_app(pool: &SqlitePool, app: AppId) -> sqlx::Result<u64> {
+    let mut deleted = 0;
+    for delete in [
+        "delete from execution where seq in (select seq from execution where app_id = $1 limit $2)",
+        "delete from execution_minute where id in (select id from execution_minute where app_id = $1 limit $2)",
+    ] {
+        let done = sqlx::query(delete).bind(app.0).bind(to_i64(BATCH)).execute(pool).await?;
+        deleted += done.rows_affected();
+    }
+    Ok(deleted)
 }
 
 /// Bytes of the pages that hold something.

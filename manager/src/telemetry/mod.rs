@@ -13,16 +13,18 @@ mod totals;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use picloud_host::call::AppId;
 use picloud_host::ports::{Clock, ExecutionLog, ExecutionRecord, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::Database;
-use crate::store::retention::Bounds;
+use crate::store::retention::{self, Bounds};
+use crate::store::{Database, failed};
 
 pub use buffer::Capacity;
 use buffer::{Buffer, Refusal};
@@ -67,6 +69,8 @@ pub struct Telemetry {
     written: watch::Sender<u64>,
     /// None when the file could not be opened.
     database: Option<Database>,
+    /// Minutes were deleted past the writer, which has to count anew.
+    recount: AtomicBool,
     /// Ends the writer.
     stop: CancellationToken,
     /// Lets those go who follow what is written.
@@ -159,6 +163,7 @@ impl Telemetry {
             flushes,
             written: watch::Sender::new(0),
             database: opened.as_ref().map(|opened| opened.database.clone()),
+            recount: AtomicBool::new(false),
             stop,
             closing,
         });
@@ -208,6 +213,24 @@ impl Telemetry {
     /// recorded after that is still written.
     pub async fn stopping(&self) {
         self.closing.cancelled().await;
+    }
+
+    /// Delete everything about an app that is gone. Calls that still run are recorded when they end, and kept as long as
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// The database failed, or could not be opened at start.
+    pub async fn forget(&self, app: AppId) -> Result<(), StoreError> {
+        self.flush(Pending::All).await;
+        let database = self.database()?;
+        loop {
+            let deleted = retention::delete_of_app(&database.write, app).await.map_err(failed)?;
+            if deleted == 0 {
+                return Ok(());
+            }
+            self.recount.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Close the file. For after the task has ended, when nobody reads any more.

@@ -1,6 +1,7 @@
 //! The task that writes telemetry. It sleeps until there is something, so an idle server has no wake-ups from it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use picloud_host::ports::{Clock, ExecutionRecord};
 use sqlx::Connection as _;
@@ -207,6 +208,10 @@ impl Writer {
             new += u64::from(minute::merge(&mut transaction, key, samples).await?);
         }
         transaction.commit().await?;
+        if self.telemetry.recount.swap(false, Ordering::Relaxed) {
+            // Those that are new are among them.
+            self.opened.minutes = retention::count_minutes(&mut connection).await? - new;
+        }
         let bounds = &self.settings.bounds;
         let stored = self.opened.minutes + new;
         // The minutes are stored: whatever goes wrong from here on must not store them again.

@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::api::body::{media_type, read, refuse_encoded};
+use crate::api::body::{app_limits, media_type, read, refuse_encoded};
 use crate::api::query::{invalid, time};
 
 /// The longest id, source, type and subject, in bytes.
@@ -56,12 +56,12 @@ impl FromRequest<State> for Incoming {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let limit = app_limits(&mut parts, state).await?.event_bytes;
         let headers = &parts.headers;
         refuse_encoded(headers, "event")?;
         let media_type = media_type(headers);
         let now_ms = state.clock.now_ms();
-        let limit = state.limits.event_bytes;
         let call = match media_type.as_str() {
             "application/cloudevents+json" => {
                 let body = read(headers, body, limit + MAX_ENVELOPE_BYTES, Code::EventTooLarge).await?;
@@ -236,7 +236,8 @@ impl Destination {
                 let message = Message { topic, call: EventCall { subject, ..call } };
                 let triggers = set.triggers.get(&app);
                 let events = triggers.map(|of| of.of_message(app, &message, cause, now_ms));
-                return within(events.unwrap_or_default(), state.limits.event_call_bytes);
+                let most = set.app(app).map_or(state.limits, |app| *app.limits).event_call_bytes;
+                return within(events.unwrap_or_default(), most);
             }
             (None, Some(queue), None) => {
                 let call = EventCall { trigger: EventKind::Queue, ..call };

@@ -103,6 +103,7 @@ async fn change_all(
 pub(in crate::api) fn commit_failed(error: CommitError) -> Problem {
     match error {
         CommitError::Store(error) => error.into(),
+        CommitError::AppGone => Problem::new(Code::AppNotFound),
         CommitError::TooManyEvents => Problem::new(Code::TooManyEvents),
         CommitError::Conflict | CommitError::EventGone => Problem::new(Code::EventBusy),
     }

@@ -32,7 +32,7 @@ pub(super) async fn cancel(state: &State, access: &ExecutionAccess) -> Result<()
             Progress::Running(_) => EventOp::Complete { id },
             Progress::Done { .. } | Progress::Cancelled => return Err(refused("It has ended.")),
         };
-        let expires_ms = state.clock.now_ms().saturating_add(state.limits.answer_kept_ms);
+        let expires_ms = state.clock.now_ms().saturating_add(state.limits_of(&access.app).answer_kept_ms);
         let answer = Box::new(cancelled(id));
         let callback = match state.events.event(app, id).await? {
             Some(stored) => deferred::callback(&stored.event, state.clock.now_ms()),

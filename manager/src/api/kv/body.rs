@@ -6,7 +6,7 @@ use picloud_host::ports::KvValue;
 use picloud_host::problem::{Code, Problem};
 
 use crate::api::State;
-use crate::api::body::{json, media_type, read, refuse_encoded};
+use crate::api::body::{app_limits, json, media_type, read, refuse_encoded};
 
 /// A value to store, checked.
 pub(super) struct Value(pub(super) KvValue);
@@ -23,8 +23,9 @@ impl FromRequest<State> for Value {
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let kind = kind(request.headers())?;
-        let (parts, body) = request.into_parts();
-        let bytes = read(&parts.headers, body, state.limits.kv_value_bytes, Code::KvValueTooLarge).await?;
+        let (mut parts, body) = request.into_parts();
+        let limits = app_limits(&mut parts, state).await?;
+        let bytes = read(&parts.headers, body, limits.kv_value_bytes, Code::KvValueTooLarge).await?;
         match kind {
             Kind::Blob => Ok(Self(KvValue::Blob(bytes))),
             Kind::Json => json(&bytes, Code::KvValueInvalid).map(|text| Self(KvValue::Json(text.into()))),

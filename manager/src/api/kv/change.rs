@@ -96,6 +96,7 @@ fn settled(committed: Result<u64, CommitError>) -> Result<Option<u64>, Problem> 
         Ok(number) => Ok(Some(number)),
         Err(CommitError::Conflict) => Ok(None),
         Err(CommitError::TooManyEvents | CommitError::EventGone) => Err(Problem::new(Code::TooManyEvents)),
+        Err(CommitError::AppGone) => Err(Problem::new(Code::AppNotFound)),
         Err(CommitError::Store(error)) => Err(error.into()),
     }
 }

@@ -21,6 +21,7 @@ use tower::ServiceExt as _;
 
 use crate::api::{Auth, State, router};
 use crate::publish::Publisher;
+use crate::removal::Removals;
 use crate::schedule::Scheduler;
 use crate::store::kv;
 use crate::store::testing::TestStore;
@@ -88,6 +89,7 @@ impl TestApi {
         let options = SequencerOptions { clock: clock.clone(), ..SequencerOptions::default() };
         let kv = Arc::new(kv::open(test.database.clone(), options).await.unwrap());
         let state = State {
+            removals: Arc::new(Removals::new(store.clone(), kv.clone(), telemetry.telemetry.clone())),
             schedules: Arc::new(Scheduler::new(store.clone(), kv.clone(), clock.clone())),
             store,
             publisher,

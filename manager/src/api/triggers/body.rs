@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::State;
-use crate::api::body::read_as;
+use crate::api::body::{app_limits, read_as};
 use crate::name::Name;
 use crate::schedule::Scheduler;
 use crate::store::trigger::{NewTrigger, TriggerConfig};
@@ -82,11 +82,12 @@ impl FromRequest<State> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let limits = app_limits(&mut parts, state).await?;
         let bytes = read_as("application/json", "trigger", &parts.headers, body, MAX_BYTES).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         let Value::Object(members) = value else { return Err(invalid("The body must be a JSON object.")) };
-        trigger(members, state.limits.kv_key_bytes, state.clock.now_ms()).map(Self)
+        trigger(members, limits.kv_key_bytes, state.clock.now_ms()).map(Self)
     }
 }
 
