@@ -278,6 +278,7 @@ async fn control_plane(
         telemetry: storage.telemetry.clone(),
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
+        attempts: Arc::default(),
     };
     let metrics = prometheus::router(storage.telemetry.clone(), gauges);
     Ok(api::router(state).merge(metrics).fallback(nothing_here))

@@ -9,6 +9,7 @@ use picloud_host::ports::StoreError;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
+use crate::identity::Identities;
 use crate::store::{ChangeError, Store};
 
 /// The longest wait between two tries to publish.
@@ -21,6 +22,7 @@ pub struct Publisher(Arc<Inner>);
 struct Inner {
     store: Store,
     active: Arc<Active>,
+    identities: Arc<Identities>,
     limits: Limits,
     /// Held from before the database is read until the set is published. So whoever reads later publishes later.
     turn: Mutex<()>,
@@ -30,7 +32,14 @@ impl Publisher {
     /// Publish `store` to `active`, with the same limits for every app.
     #[must_use]
     pub fn new(store: Store, active: Arc<Active>, limits: Limits) -> Self {
-        Self(Arc::new(Inner { store, active, limits, turn: Mutex::new(()) }))
+        let identities = Arc::default();
+        Self(Arc::new(Inner { store, active, identities, limits, turn: Mutex::new(()) }))
+    }
+
+    /// Everybody who is known, as published.
+    #[must_use]
+    pub fn identities(&self) -> &Arc<Identities> {
+        &self.0.identities
     }
 
     /// Publish what is stored now. To be called once at start; changes go through [`Publisher::change`].
@@ -41,7 +50,9 @@ impl Publisher {
     pub async fn publish(&self) -> Result<(), StoreError> {
         let _turn = self.0.turn.lock().await;
         let set = self.0.store.active_set(&self.0.limits).await?;
+        let principals = self.0.store.principals().await?;
         self.0.active.publish(set);
+        self.0.identities.replace(principals);
         Ok(())
     }
 

@@ -116,6 +116,20 @@ codes! {
     WebhookUnavailable: "webhook-unavailable", SERVICE_UNAVAILABLE, None;
     /// A token is needed.
     Unauthorized: "unauthorized", UNAUTHORIZED, None;
+    /// The token does not allow this.
+    Forbidden: "forbidden", FORBIDDEN, None;
+    /// Too many attempts from this address were wrong.
+    TooManyAttempts: "too-many-attempts", TOO_MANY_REQUESTS, None;
+    /// There is no such token.
+    TokenNotFound: "token-not-found", NOT_FOUND, None;
+    /// The token to be made is not understood.
+    TokenInvalid: "token-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The server has as many tokens as it may.
+    TooManyTokens: "too-many-tokens", CONFLICT, None;
+    /// The name is taken.
+    NameTaken: "name-taken", CONFLICT, None;
+    /// Nobody could do everything any more.
+    LastAdmin: "last-admin", CONFLICT, None;
     /// The Host header names another host.
     HostForbidden: "host-forbidden", MISDIRECTED_REQUEST, None;
     /// A web page of another origin may not do this.

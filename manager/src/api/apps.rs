@@ -15,11 +15,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::auth::Admin;
+use crate::api::auth::{Admin, Reader, Somebody};
 use crate::api::path::AppPath;
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
 use crate::name::Name;
+use crate::scope::Permission;
 use crate::store::Precondition;
 use crate::store::app;
 use crate::store::script::Put;
@@ -63,18 +64,21 @@ impl App {
     }
 }
 
-/// List the apps, in the order of their names.
+/// List the apps that the token may read, in the order of their names.
 #[utoipa::path(
-    get, path = "/api/v1/apps", tag = "apps", params(PageQuery),
+    get, path = "/api/v1/apps", tag = "apps", security(("token" = [])), params(PageQuery),
     responses((status = 200, description = "A page of the list.", body = List<App>)),
 )]
 async fn list_apps(
-    _: Admin,
+    who: Somebody,
     state: State,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<List<App>>, Problem> {
     let (limit, after) = (page.limit()?, page.cursor(|name| Name::parse(name).ok())?);
-    let apps = state.store.apps(after.as_ref(), limit + 1).await?;
+    // All that come after, since the names of the others must not be told by a cursor either.
+    let mut apps = state.store.apps(after.as_ref(), app::MAX_APPS).await?;
+    apps.retain(|app| who.caller.may(&app.name, Permission::Read));
+    apps.truncate(limit as usize + 1);
     let page = List::<app::App>::new(apps, limit, |app| app.name.clone());
     let items = page.items.into_iter().map(|app| App::new(app, &state.limits)).collect();
     Ok(Json(List { items, next_cursor: page.next_cursor }))
@@ -82,7 +86,7 @@ async fn list_apps(
 
 /// Get an app.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}", tag = "apps",
+    get, path = "/api/v1/apps/{app}", tag = "apps", security(("token" = ["app:{app}:read"])),
     params(AppPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
         (status = 200, description = "The app.", body = App, headers(("ETag" = String))),
@@ -91,7 +95,7 @@ async fn list_apps(
     ),
 )]
 async fn get_app(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     precondition: Precondition,
@@ -104,7 +108,7 @@ async fn get_app(
 ///
 /// What is not given is as if it had never been set. From the answer on, limits apply to new calls.
 #[utoipa::path(
-    put, path = "/api/v1/apps/{app}", tag = "apps",
+    put, path = "/api/v1/apps/{app}", tag = "apps", security(("token" = ["admin"])),
     params(
         AppPath,
         ("If-Match" = Option<String>, Header, description = "Configure only what has one of these `ETag`s."),
@@ -161,7 +165,7 @@ pub(crate) struct DeletionQuery {
 /// can be had back. From the answer on nobody can reach any of it, and the name is free; calls under way change nothing
 /// any more.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}", tag = "apps",
+    delete, path = "/api/v1/apps/{app}", tag = "apps", security(("token" = ["admin"])),
     params(
         AppPath, DeletionQuery,
         ("If-Match" = Option<String>, Header, description = "Delete only what has one of these `ETag`s."),

@@ -1,8 +1,11 @@
-//! Who may use the API. A handler that takes [`Admin`] needs a token, one that takes [`ExecutionAccess`] a token or
-//! the key of the execution; a test lists the ones that need none.
+//! What may be done by whom. A handler says in its arguments what it needs: [`Reader`], [`Invoker`], [`Deployer`] or
+//! [`AppAdmin`] for the app in its path, [`Admin`] for the server, [`Somebody`] for anybody who is known, or
+//! [`ExecutionAccess`]. A test holds every route against what the description of the API says of it.
+
+use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
-use http::header;
+use http::Method;
 use http::request::Parts;
 use picloud_host::answer::access_digest;
 use picloud_host::call::AppId;
@@ -11,8 +14,10 @@ use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::api::path::ExecutionPath;
+use crate::api::caller::Caller;
+use crate::api::path::{AppPath, ExecutionPath};
 use crate::name::Name;
+use crate::scope::Permission;
 
 /// Who may use the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,28 +28,102 @@ pub enum Auth {
     Dev,
 }
 
-/// Proof that the request may administrate this server.
+/// What a request needs to be allowed.
 #[derive(Debug, Clone, Copy)]
-pub struct Admin(());
+pub(crate) enum Needs {
+    /// A token, whatever it is for.
+    Token,
+    /// The scope `admin`.
+    Server,
+    /// A scope for the app in the path.
+    App(Permission),
+}
 
-impl FromRequestParts<State> for Admin {
+/// A need, as a type.
+pub(crate) trait Rule: Send + Sync + 'static {
+    const NEEDS: Needs;
+}
+
+/// Proof that whoever has sent the request may do it.
+#[derive(Debug)]
+pub(crate) struct May<R> {
+    /// Who that is.
+    pub(crate) caller: Caller,
+    rule: PhantomData<R>,
+}
+
+macro_rules! rules {
+    ($($(#[doc = $doc:literal])+ $name:ident = $rule:ident: $needs:expr;)+) => {
+        $(
+            #[derive(Debug)]
+            pub(crate) struct $rule;
+
+            impl Rule for $rule {
+                const NEEDS: Needs = $needs;
+            }
+
+            $(#[doc = $doc])+
+            pub(crate) type $name = May<$rule>;
+        )+
+    };
+}
+
+rules! {
+    /// Anybody with a token.
+    Somebody = NeedsToken: Needs::Token;
+    /// Who may do everything.
+    Admin = NeedsServer: Needs::Server;
+    /// Who may see the app.
+    Reader = NeedsRead: Needs::App(Permission::Read);
+    /// Who may call the app's scripts and send events.
+    Invoker = NeedsInvoke: Needs::App(Permission::Invoke);
+    /// Who may change what runs in the app.
+    Deployer = NeedsDeploy: Needs::App(Permission::Deploy);
+    /// Who may change what the app may do.
+    AppAdmin = NeedsAppAdmin: Needs::App(Permission::Admin);
+}
+
+impl<R: Rule> FromRequestParts<State> for May<R> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
-        if state.auth == Auth::Dev {
-            return Ok(Self(()));
-        }
-        let refused = |detail: &str| Problem::new(Code::Unauthorized).detail(detail);
-        let token = bearer(parts).ok_or_else(|| refused("Send a token: Authorization: Bearer TOKEN."))?;
-        match state.store.token_name(token).await? {
-            Some(_) => Ok(Self(())),
-            None => Err(refused("This token is not known here.")),
-        }
+        let caller = allowed(parts, state, R::NEEDS).await?;
+        Ok(Self { caller, rule: PhantomData })
     }
 }
 
-/// Proof that the request may see one execution, read its answer and cancel it: it has a token, or the key that the
-/// caller was given with the address. The key opens nothing else.
+/// Who has sent the request, if they may.
+async fn allowed(parts: &mut Parts, state: &State, needs: Needs) -> Result<Caller, Problem> {
+    let caller = Caller::of(parts).clone();
+    let refused = |detail: &str| Err(Problem::new(Code::Unauthorized).detail(detail));
+    let scopes = match &caller {
+        Caller::Dev => return Ok(caller),
+        Caller::Known(known) => &known.scopes,
+        Caller::Nobody => return refused("Send a token: Authorization: Bearer TOKEN."),
+        Caller::Unknown => return refused("This token is not known here, or has expired."),
+        Caller::Limited { retry_after_secs } => {
+            let detail = "Too many tokens from this address were not known.";
+            return Err(Problem::new(Code::TooManyAttempts).detail(detail).retry_after(*retry_after_secs));
+        }
+    };
+    let (allowed, scope) = match needs {
+        Needs::Token => (true, String::new()),
+        Needs::Server => (scopes.allow_server(), "admin".to_owned()),
+        Needs::App(permission) => {
+            // What is told does not depend on whether there is such an app.
+            let AppPath { app } = AppPath::from_request_parts(parts, state).await?;
+            (scopes.allow(app.as_str(), permission), format!("app:{app}:{}", permission.as_str()))
+        }
+    };
+    if !allowed {
+        return Err(Problem::new(Code::Forbidden).detail(format!("This needs the scope {scope}.")));
+    }
+    Ok(caller)
+}
+
+/// Proof that the request may see one execution, read its answer and cancel it: who has sent it may see the app (and for
+/// cancelling, change what runs in it), or has the key that the caller was given with the address. The key opens nothing
+/// else.
 #[derive(Debug)]
 pub(crate) struct ExecutionAccess {
     /// The app's name.
@@ -79,8 +158,10 @@ impl FromRequestParts<State> for ExecutionAccess {
         {
             return Ok(Self { app: app.clone(), app_id, id: *id, by: Access::Key });
         }
+        let cancels = parts.method == Method::DELETE;
+        let permission = if cancels { Permission::Deploy } else { Permission::Read };
         // Without a good token nothing is told about the path either.
-        Admin::from_request_parts(parts, state).await?;
+        allowed(parts, state, Needs::App(permission)).await?;
         let ExecutionPath { app, id } = path?;
         let app_id = state.app_id(&app).await?;
         Ok(Self { app, app_id, id, by: Access::Token })
@@ -90,10 +171,4 @@ impl FromRequestParts<State> for ExecutionAccess {
 /// The key in the query. It is of characters that are not encoded.
 fn key(parts: &Parts) -> Option<&str> {
     parts.uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))
-}
-
-/// The token in `Authorization: Bearer`.
-fn bearer(parts: &Parts) -> Option<&str> {
-    let (scheme, token) = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::{AppAdmin, Reader};
 use crate::api::body::{json, read_as};
 use crate::api::path::{AppPath, SettingPath};
 use crate::api::precondition::{answer, answer_put};
@@ -53,7 +53,7 @@ impl From<ConfigValue> for Value {
 
 /// List the configuration values of an app, by name.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/config", tag = "settings", params(AppPath, PageQuery),
+    get, path = "/api/v1/apps/{app}/config", tag = "settings", security(("token" = ["app:{app}:read"])), params(AppPath, PageQuery),
     responses(
         (status = 200, description = "A page of the list.", body = List<Value>),
         (status = 400, description = "`query-invalid`"),
@@ -61,7 +61,7 @@ impl From<ConfigValue> for Value {
     ),
 )]
 async fn list_config(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(page): Query<PageQuery>,
@@ -74,7 +74,7 @@ async fn list_config(
 
 /// Get a configuration value, as it is.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/config/{name}", tag = "settings",
+    get, path = "/api/v1/apps/{app}/config/{name}", tag = "settings", security(("token" = ["app:{app}:read"])),
     params(SettingPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
         (status = 200, description = "The value.", body = serde_json::Value, headers(("ETag" = String))),
@@ -83,7 +83,7 @@ async fn list_config(
     ),
 )]
 async fn get_config(
-    _: Admin,
+    _: Reader,
     state: State,
     path: SettingPath,
     precondition: Precondition,
@@ -99,7 +99,7 @@ async fn get_config(
 ///
 /// From the answer on, calls that have not used the configuration yet see this value.
 #[utoipa::path(
-    put, path = "/api/v1/apps/{app}/config/{name}", tag = "settings",
+    put, path = "/api/v1/apps/{app}/config/{name}", tag = "settings", security(("token" = ["app:{app}:admin"])),
     params(
         SettingPath,
         ("If-Match" = Option<String>, Header, description = "Replace only what has one of these `ETag`s."),
@@ -119,7 +119,7 @@ async fn get_config(
     ),
 )]
 async fn put_config(
-    _: Admin,
+    _: AppAdmin,
     state: State,
     path: SettingPath,
     precondition: Precondition,
@@ -134,7 +134,7 @@ async fn put_config(
 
 /// Delete a configuration value.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}/config/{name}", tag = "settings",
+    delete, path = "/api/v1/apps/{app}/config/{name}", tag = "settings", security(("token" = ["app:{app}:admin"])),
     params(
         SettingPath,
         ("If-Match" = Option<String>, Header, description = "Delete only what has one of these `ETag`s."),
@@ -146,7 +146,7 @@ async fn put_config(
     ),
 )]
 async fn delete_config(
-    _: Admin,
+    _: AppAdmin,
     state: State,
     path: SettingPath,
     precondition: Precondition,

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::{Deployer, Invoker, Reader};
 use crate::api::path::{AppPath, EventPath};
 use crate::api::query::{List, Query, among, cursor, invalid, limit, script};
 use crate::store::event::list::Filter as EventFilter;
@@ -195,7 +195,7 @@ fn read_cursor(text: &str) -> Option<(u64, i64)> {
 /// A page can have fewer events than `limit` and not be the last, when their data is large: go by `next_cursor`. An event
 /// that is done is not there any more: what became of it is in the executions.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/events", tag = "events", params(AppPath, EventsQuery),
+    get, path = "/api/v1/apps/{app}/events", tag = "events", security(("token" = ["app:{app}:read"])), params(AppPath, EventsQuery),
     responses(
         (status = 200, description = "A page of the list.", body = List<Event>),
         (status = 400, description = "`query-invalid`"),
@@ -203,7 +203,7 @@ fn read_cursor(text: &str) -> Option<(u64, i64)> {
     ),
 )]
 async fn list_events(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(query): Query<EventsQuery>,
@@ -219,13 +219,13 @@ async fn list_events(
 
 /// Get an event.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/events/{id}", tag = "events", params(EventPath),
+    get, path = "/api/v1/apps/{app}/events/{id}", tag = "events", security(("token" = ["app:{app}:read"])), params(EventPath),
     responses(
         (status = 200, description = "The event.", body = Event),
         (status = 404, description = "`app-not-found`, `event-not-found`"),
     ),
 )]
-async fn get_event(_: Admin, state: State, path: EventPath) -> Result<Json<Event>, Problem> {
+async fn get_event(_: Reader, state: State, path: EventPath) -> Result<Json<Event>, Problem> {
     let app = state.app_id(&path.app).await?;
     let found = state.events.event(app, path.id).await?;
     found.map(|event| Json(event.into())).ok_or_else(|| Problem::new(Code::EventNotFound))
@@ -244,7 +244,7 @@ pub(crate) struct Accepted {
 /// (`application/json`, with the headers `ce-id`, `ce-source`, `ce-type` and `ce-specversion`, which may be left out all
 /// together). When the answer arrives the events are stored.
 #[utoipa::path(
-    post, path = "/api/v1/apps/{app}/events", tag = "events", params(AppPath, Destination),
+    post, path = "/api/v1/apps/{app}/events", tag = "events", security(("token" = ["app:{app}:invoke"])), params(AppPath, Destination),
     request_body(
         description = "The event.",
         content((serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "application/json")),
@@ -260,7 +260,7 @@ pub(crate) struct Accepted {
     ),
 )]
 async fn post_event(
-    _: Admin,
+    _: Invoker,
     state: State,
     path: AppPath,
     Query(destination): Query<Destination>,
@@ -273,7 +273,7 @@ async fn post_event(
 
 /// Take back an event that waits, or purge a dead one.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}/events/{id}", tag = "events", params(EventPath),
+    delete, path = "/api/v1/apps/{app}/events/{id}", tag = "events", security(("token" = ["app:{app}:deploy"])), params(EventPath),
     responses(
         (status = 204, description = "The event will not run."),
         (status = 404, description = "`app-not-found`, `event-not-found`"),
@@ -281,7 +281,7 @@ async fn post_event(
         (status = 503, description = "`storage-unavailable`"),
     ),
 )]
-async fn remove_event(_: Admin, state: State, path: EventPath) -> Result<StatusCode, Problem> {
+async fn remove_event(_: Deployer, state: State, path: EventPath) -> Result<StatusCode, Problem> {
     let app = state.app_id(&path.app).await?;
     removal::remove(&state, app, path.id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -289,7 +289,7 @@ async fn remove_event(_: Admin, state: State, path: EventPath) -> Result<StatusC
 
 /// Let a dead event wait again, as if it were new.
 #[utoipa::path(
-    post, path = "/api/v1/apps/{app}/events/{id}/replay", tag = "events", params(EventPath),
+    post, path = "/api/v1/apps/{app}/events/{id}/replay", tag = "events", security(("token" = ["app:{app}:deploy"])), params(EventPath),
     responses(
         (status = 202, description = "It will run.", headers(("Location" = String))),
         (status = 404, description = "`app-not-found`, `event-not-found`"),
@@ -297,7 +297,7 @@ async fn remove_event(_: Admin, state: State, path: EventPath) -> Result<StatusC
         (status = 503, description = "`storage-unavailable`"),
     ),
 )]
-async fn replay_event(_: Admin, state: State, path: EventPath) -> Result<Response, Problem> {
+async fn replay_event(_: Deployer, state: State, path: EventPath) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
     removal::replay(&state, app, path.id).await?;
     let location = format!("/api/v1/apps/{}/events/{}", path.app, path.id);
@@ -312,7 +312,7 @@ pub(crate) struct Changed {
 
 /// Remove all events that fit. `state` must be given: `dead` to purge, `waiting` to take back.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}/events", tag = "events", params(AppPath, EventsQuery),
+    delete, path = "/api/v1/apps/{app}/events", tag = "events", security(("token" = ["app:{app}:deploy"])), params(AppPath, EventsQuery),
     responses(
         (status = 200, description = "How many were removed.", body = Changed),
         (status = 400, description = "`query-invalid`"),
@@ -321,7 +321,7 @@ pub(crate) struct Changed {
     ),
 )]
 async fn remove_events(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: AppPath,
     Query(query): Query<EventsQuery>,
@@ -337,7 +337,7 @@ async fn remove_events(
 
 /// Let all dead events that fit wait again.
 #[utoipa::path(
-    post, path = "/api/v1/apps/{app}/events/replay", tag = "events", params(AppPath, EventsQuery),
+    post, path = "/api/v1/apps/{app}/events/replay", tag = "events", security(("token" = ["app:{app}:deploy"])), params(AppPath, EventsQuery),
     responses(
         (status = 200, description = "How many will run.", body = Changed),
         (status = 400, description = "`query-invalid`"),
@@ -346,7 +346,7 @@ async fn remove_events(
     ),
 )]
 async fn replay_events(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: AppPath,
     Query(query): Query<EventsQuery>,

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::{Access, Admin, ExecutionAccess};
+use crate::api::auth::{Access, ExecutionAccess, Reader};
 use crate::api::path::{AppPath, ExecutionPath};
 use crate::api::query::{List, Query, among, cursor, invalid, limit, script, time};
 use crate::name::Name;
@@ -272,7 +272,7 @@ fn read_cursor(text: &str) -> Option<Uuid> {
 /// Each record is there as soon as the call has ended. At most a few thousand a second are kept, failed ones first; the
 /// metrics of scripts count every call.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/executions", tag = "executions", params(AppPath, ListParameters),
+    get, path = "/api/v1/apps/{app}/executions", tag = "executions", security(("token" = ["app:{app}:read"])), params(AppPath, ListParameters),
     responses(
         (status = 200, description = "A page of the list.", body = List<Execution>),
         (status = 400, description = "`query-invalid`"),
@@ -280,7 +280,7 @@ fn read_cursor(text: &str) -> Option<Uuid> {
     ),
 )]
 async fn list_executions(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(parameters): Query<ListParameters>,
@@ -311,7 +311,7 @@ pub(crate) enum SeenExecution {
 /// each other one, until it is `done`. The name of an event is the state, its data the same document.
 #[utoipa::path(
     get, path = "/api/v1/apps/{app}/executions/{id}", tag = "executions", params(ExecutionPath),
-    security(("token" = []), ("key" = [])),
+    security(("token" = ["app:{app}:read"]), ("key" = [])),
     responses(
         (status = 200, description = "The execution.", content(
             (SeenExecution = "application/json"), (String = "text/event-stream"),
@@ -355,7 +355,7 @@ async fn get_execution(
 /// Also that of a call with an idempotency key, as long as it is kept.
 #[utoipa::path(
     get, path = "/api/v1/apps/{app}/executions/{id}/answer", tag = "executions", params(ExecutionPath),
-    security(("token" = []), ("key" = [])),
+    security(("token" = ["app:{app}:read"]), ("key" = [])),
     responses(
         (status = 200, description = "What the script has answered; the status is the script's, too."),
         (status = 404, description = "`answer-pending`, `app-not-found`, `execution-not-found`"),
@@ -380,7 +380,7 @@ async fn get_answer(
 /// `cancelled` from then on.
 #[utoipa::path(
     delete, path = "/api/v1/apps/{app}/executions/{id}", tag = "executions", params(ExecutionPath),
-    security(("token" = []), ("key" = [])),
+    security(("token" = ["app:{app}:deploy"]), ("key" = [])),
     responses(
         (status = 204, description = "It has had no effects, and will have none."),
         (status = 404, description = "`app-not-found`, `execution-not-found`"),

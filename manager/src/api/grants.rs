@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::auth::Admin;
+use crate::api::auth::Reader;
 use crate::api::path::AppPath;
 use crate::api::query::{List, PageQuery, Query};
 use crate::name::Name;
@@ -30,7 +30,7 @@ pub(crate) struct Grant {
 
 /// List the grants of an app, by name.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/grants", tag = "grants", params(AppPath, PageQuery),
+    get, path = "/api/v1/apps/{app}/grants", tag = "grants", security(("token" = ["app:{app}:read"])), params(AppPath, PageQuery),
     responses(
         (status = 200, description = "A page of the list.", body = List<Grant>),
         (status = 400, description = "`query-invalid`"),
@@ -38,7 +38,7 @@ pub(crate) struct Grant {
     ),
 )]
 async fn list_grants(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(page): Query<PageQuery>,

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::auth::Admin;
+use crate::api::auth::{AppAdmin, Reader};
 use crate::api::path::AppPath;
 use crate::api::precondition::{answer, etag};
 use crate::store::Precondition;
@@ -26,7 +26,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
 ///
 /// One that was never set has no rules.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/http-policy", tag = "http",
+    get, path = "/api/v1/apps/{app}/http-policy", tag = "http", security(("token" = ["app:{app}:read"])),
     params(AppPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
         (status = 200, description = "The policy.", body = HttpPolicy, headers(("ETag" = String))),
@@ -35,7 +35,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
     ),
 )]
 async fn get_http_policy(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     precondition: Precondition,
@@ -49,7 +49,7 @@ async fn get_http_policy(
 ///
 /// From the answer on, it applies to calls that have not sent a request yet.
 #[utoipa::path(
-    put, path = "/api/v1/apps/{app}/http-policy", tag = "http",
+    put, path = "/api/v1/apps/{app}/http-policy", tag = "http", security(("token" = ["app:{app}:admin"])),
     params(
         AppPath,
         ("If-Match" = Option<String>, Header, description = "Replace only what has one of these `ETag`s."),
@@ -66,7 +66,7 @@ async fn get_http_policy(
     ),
 )]
 async fn put_http_policy(
-    _: Admin,
+    _: AppAdmin,
     state: State,
     path: AppPath,
     precondition: Precondition,

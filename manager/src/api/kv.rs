@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::{LATEST_MS, timestamp};
-use crate::api::auth::Admin;
+use crate::api::auth::{Deployer, Reader};
 use crate::api::path::{AppPath, KeyPath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
@@ -122,7 +122,7 @@ struct PutQuery {
 /// A page can have fewer entries than `limit`, even none, and not be the last: keys that have expired are left out, and
 /// large values make it end early. Go by `next_cursor`. A page shows one moment; a later page shows a later one.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/kv", tag = "kv", params(AppPath, KeysQuery),
+    get, path = "/api/v1/apps/{app}/kv", tag = "kv", security(("token" = ["app:{app}:read"])), params(AppPath, KeysQuery),
     responses(
         (status = 200, description = "A page of the list.", body = List<Entry>),
         (status = 400, description = "`query-invalid`"),
@@ -131,7 +131,7 @@ struct PutQuery {
     ),
 )]
 async fn list_keys(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(query): Query<KeysQuery>,
@@ -160,7 +160,7 @@ fn key_of(cursor: &str, prefix: &str) -> Option<Arc<str>> {
 
 /// Get the value of a key, as it is.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/kv/{key}", tag = "kv",
+    get, path = "/api/v1/apps/{app}/kv/{key}", tag = "kv", security(("token" = ["app:{app}:read"])),
     params(
         KeyPath,
         ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has."),
@@ -179,7 +179,7 @@ fn key_of(cursor: &str, prefix: &str) -> Option<Arc<str>> {
     ),
 )]
 async fn get_key(
-    _: Admin,
+    _: Reader,
     state: State,
     path: KeyPath,
     precondition: Precondition,
@@ -203,7 +203,7 @@ async fn get_key(
 /// With the media type `application/json`, or one that ends in `+json`, the body must be JSON and is stored without the
 /// white space around its tokens; numbers stay as they are written. With `application/octet-stream` any bytes will do.
 #[utoipa::path(
-    put, path = "/api/v1/apps/{app}/kv/{key}", tag = "kv",
+    put, path = "/api/v1/apps/{app}/kv/{key}", tag = "kv", security(("token" = ["app:{app}:deploy"])),
     params(
         KeyPath,
         PutQuery,
@@ -227,7 +227,7 @@ async fn get_key(
     ),
 )]
 async fn put_key(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: KeyPath,
     Query(query): Query<PutQuery>,
@@ -253,7 +253,7 @@ async fn put_key(
 
 /// Delete a key.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}/kv/{key}", tag = "kv",
+    delete, path = "/api/v1/apps/{app}/kv/{key}", tag = "kv", security(("token" = ["app:{app}:deploy"])),
     params(
         KeyPath,
         ("If-Match" = Option<String>, Header, description = "Delete only what has one of these `ETag`s."),
@@ -267,7 +267,7 @@ async fn put_key(
     ),
 )]
 async fn delete_key(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: KeyPath,
     precondition: Precondition,

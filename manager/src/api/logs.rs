@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::Reader;
 use crate::api::executions::Place;
 use crate::api::path::AppPath;
 use crate::api::query::{Query, among, invalid, limit, script};
@@ -116,7 +116,7 @@ fn write_mark(mark: Mark) -> String {
 /// What scripts logged, and the failures of calls, by time. An execution's lines appear when it has ended. Reading on
 /// with `after` misses no line and repeats none.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/logs", tag = "executions", params(AppPath, LogParameters),
+    get, path = "/api/v1/apps/{app}/logs", tag = "executions", security(("token" = ["app:{app}:read"])), params(AppPath, LogParameters),
     responses(
         (status = 200, description = "Some lines.", body = LogPage),
         (status = 400, description = "`query-invalid`"),
@@ -124,7 +124,7 @@ fn write_mark(mark: Mark) -> String {
     ),
 )]
 async fn list_log_lines(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(parameters): Query<LogParameters>,

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::Reader;
 use crate::api::path::ScriptPath;
 use crate::api::query::{Query, invalid, time};
 use crate::store::histogram::Distribution;
@@ -157,7 +157,7 @@ impl MetricsParameters {
 ///
 /// By minute, by version and in total. Every call is counted, also those without a record.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/scripts/{name}/metrics", tag = "scripts",
+    get, path = "/api/v1/apps/{app}/scripts/{name}/metrics", tag = "scripts", security(("token" = ["app:{app}:read"])),
     params(ScriptPath, MetricsParameters),
     responses(
         (status = 200, description = "The metrics.", body = ScriptMetrics),
@@ -166,7 +166,7 @@ impl MetricsParameters {
     ),
 )]
 async fn get_script_metrics(
-    _: Admin,
+    _: Reader,
     state: State,
     path: ScriptPath,
     Query(parameters): Query<MetricsParameters>,

@@ -1,12 +1,14 @@
 //! The REST API. One file for each noun.
 //!
 //! In reading order: [`State`] (what handlers work with), the flat list of routes; then what handlers are made of:
-//! `auth` (who may), `path`, `query`, `precondition`, `body` (what requests say), `problems` (how errors are told),
+//! `caller` (who has sent a request), `auth` (what that one may), `audit` (what is written down of it), `path`, `query`, `precondition`, `body` (what requests say), `problems` (how errors are told),
 //! `finish` (what happens to every answer), `guard` (what dev mode refuses); then the nouns.
 
 mod apps;
+mod audit;
 pub mod auth;
 mod body;
+mod caller;
 mod config;
 mod errors;
 mod events;
@@ -28,6 +30,7 @@ mod scripts;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod traces;
 mod triggers;
 mod versions;
@@ -38,6 +41,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::any;
 use http::request::Parts;
 use picloud_host::active::Active;
@@ -52,6 +56,7 @@ use picloud_host::ports::{Answers, Clock, Events, Kv};
 use picloud_host::problem::{Code, Problem};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::attempts::Attempts;
 use crate::name::Name;
 use crate::publish::Publisher;
 use crate::removal::Removals;
@@ -100,6 +105,8 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// Who may use the API.
     pub auth: Auth,
+    /// Who was wrong about it too often.
+    pub attempts: Arc<Attempts>,
 }
 
 /// The REST API: everything under `/api`, and `/openapi.json`. To be merged with what else the server answers.
@@ -110,7 +117,9 @@ pub fn router(state: State) -> Router {
         .route("/api", any(finish::not_found))
         .route("/api/", any(finish::not_found))
         .route("/api/{*rest}", any(finish::not_found))
-        .layer(axum::middleware::from_fn(finish::finish))
+        .layer(from_fn_with_state(state.clone(), audit::record))
+        .layer(from_fn_with_state(state.clone(), caller::identify))
+        .layer(from_fn(finish::finish))
         .with_state(state)
 }
 
@@ -118,6 +127,8 @@ pub fn router(state: State) -> Router {
 fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::default()
         .merge(apps::router())
+        .merge(tokens::router())
+        .merge(audit::router())
         .merge(scripts::router())
         .merge(versions::router())
         .merge(executions::router())

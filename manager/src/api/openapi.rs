@@ -39,6 +39,8 @@ pub fn document() -> OpenApi {
         .build();
     document.tags = Some(vec![
         tag("apps", "The units of isolation and of quota."),
+        tag("tokens", "What opens this API."),
+        tag("audit", "Who has changed what."),
         tag("scripts", "Named sources with an address."),
         tag("versions", "Each upload of a script is one."),
         tag("executions", "Records of calls: what they answered, cost and logged."),
@@ -51,14 +53,15 @@ pub fn document() -> OpenApi {
         tag("settings", "Secrets and configuration of an app, for its scripts."),
         tag("meta", "About this API."),
     ]);
-    document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);
     let components = document.components.get_or_insert_with(Components::new);
     name_list_entries(components);
     components.schemas.insert(ProblemDocument::name().into(), ProblemDocument::schema());
     components.schemas.insert(ProblemPosition::name().into(), ProblemPosition::schema());
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token. With `--dev` none is needed."))
+        .description(Some(
+            "A token. What an operation needs is given as a scope, with `{app}` for the app in the path. With `--dev` no token is needed.",
+        ))
         .build();
     components.security_schemes.insert(TOKEN.into(), RefOr::T(SecurityScheme::Http(scheme)));
     let key = ApiKeyValue::with_description(
@@ -158,6 +161,8 @@ fn describe_problems(operation: &mut Operation) {
     // Without anything that opens it, it is open.
     if operation.security.as_ref().is_none_or(|ways| !ways.contains(&SecurityRequirement::default())) {
         add("401", "`unauthorized`");
+        add("403", "`forbidden`");
+        add("429", "`too-many-attempts`");
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response

@@ -123,6 +123,15 @@ pub(crate) struct TracePath {
     pub(crate) root: Uuid,
 }
 
+/// The token in a path with `{name}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct TokenPath {
+    /// The token's name.
+    #[param(value_type = String, example = "ci")]
+    pub(crate) name: Name,
+}
+
 /// The error code in a path with `{code}`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -275,6 +284,19 @@ impl FromRequestParts<State> for TracePath {
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
         let (app, root) = app_and_id(parts, Code::ExecutionNotFound).await?;
         Ok(Self { app, root })
+    }
+}
+
+impl FromRequestParts<State> for TokenPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Raw {
+            name: String,
+        }
+        let raw: Raw = parameters(parts).await?;
+        Ok(Self { name: Name::parse(&raw.name)? })
     }
 }
 

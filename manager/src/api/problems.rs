@@ -17,6 +17,10 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::NoApp => Self::new(Code::AppNotFound),
             ChangeError::TooManyApps => Self::new(Code::TooManyApps),
+            ChangeError::NoToken => Self::new(Code::TokenNotFound),
+            ChangeError::TooManyTokens => Self::new(Code::TooManyTokens),
+            ChangeError::NameTaken => Self::new(Code::NameTaken),
+            ChangeError::LastAdmin => Self::new(Code::LastAdmin),
             ChangeError::NoScript => Self::new(Code::ScriptNotFound),
             ChangeError::NoVersion => Self::new(Code::VersionNotFound),
             ChangeError::NoTrigger => Self::new(Code::TriggerNotFound),

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::Reader;
 use crate::api::path::AppPath;
 use crate::api::query::List;
 
@@ -41,13 +41,13 @@ pub(crate) struct QueueCounts {
 
 /// List how much waits, runs and is dead: in each queue, and for each script outside of queues.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/queues", tag = "events", params(AppPath),
+    get, path = "/api/v1/apps/{app}/queues", tag = "events", security(("token" = ["app:{app}:read"])), params(AppPath),
     responses(
         (status = 200, description = "Where there is anything.", body = List<QueueCounts>),
         (status = 404, description = "`app-not-found`"),
     ),
 )]
-async fn list_queues(_: Admin, state: State, path: AppPath) -> Result<Json<List<QueueCounts>>, Problem> {
+async fn list_queues(_: Reader, state: State, path: AppPath) -> Result<Json<List<QueueCounts>>, Problem> {
     let app = state.app_id(&path.app).await?;
     let lanes = state.store.lanes_of(app).await?;
     let items = lanes.into_iter().map(|counts| {

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::{Deployer, Reader};
 use crate::api::body::Source;
 use crate::api::path::{AppPath, ScriptPath};
 use crate::api::precondition::{answer, etag};
@@ -86,14 +86,14 @@ fn url(app: &str, name: &str) -> String {
 
 /// List the scripts of an app, in the order of their names.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/scripts", tag = "scripts", params(AppPath, PageQuery),
+    get, path = "/api/v1/apps/{app}/scripts", tag = "scripts", security(("token" = ["app:{app}:read"])), params(AppPath, PageQuery),
     responses(
         (status = 200, description = "A page of the list.", body = List<Script>),
         (status = 404, description = "`app-not-found`"),
     ),
 )]
 async fn list_scripts(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(page): Query<PageQuery>,
@@ -110,7 +110,7 @@ async fn list_scripts(
 /// a new version, which is called from then on; calls under way end with the version they began with. Uploading the
 /// active source again makes no new version.
 #[utoipa::path(
-    put, path = "/api/v1/apps/{app}/scripts/{name}", tag = "scripts",
+    put, path = "/api/v1/apps/{app}/scripts/{name}", tag = "scripts", security(("token" = ["app:{app}:deploy"])),
     params(
         ScriptPath,
         ("If-Match" = Option<String>, Header, description = "Replace only what has one of these `ETag`s."),
@@ -130,7 +130,7 @@ async fn list_scripts(
     ),
 )]
 async fn put_script(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: ScriptPath,
     precondition: Precondition,
@@ -151,7 +151,7 @@ async fn put_script(
 
 /// Get a script.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/scripts/{name}", tag = "scripts",
+    get, path = "/api/v1/apps/{app}/scripts/{name}", tag = "scripts", security(("token" = ["app:{app}:read"])),
     params(ScriptPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
         (status = 200, description = "The script.", body = Script, headers(("ETag" = String))),
@@ -160,7 +160,7 @@ async fn put_script(
     ),
 )]
 async fn get_script(
-    _: Admin,
+    _: Reader,
     state: State,
     path: ScriptPath,
     precondition: Precondition,
@@ -176,7 +176,7 @@ async fn get_script(
 ///
 /// Calls under way end as if it were still there.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}/scripts/{name}", tag = "scripts",
+    delete, path = "/api/v1/apps/{app}/scripts/{name}", tag = "scripts", security(("token" = ["app:{app}:deploy"])),
     params(
         ScriptPath,
         ("If-Match" = Option<String>, Header, description = "Delete only what has one of these `ETag`s."),
@@ -188,7 +188,7 @@ async fn get_script(
     ),
 )]
 async fn delete_script(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: ScriptPath,
     precondition: Precondition,
@@ -202,7 +202,7 @@ async fn delete_script(
 
 /// Get the source of a script.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/scripts/{name}/source", tag = "scripts",
+    get, path = "/api/v1/apps/{app}/scripts/{name}/source", tag = "scripts", security(("token" = ["app:{app}:read"])),
     params(ScriptPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
         (status = 200, description = "The source of the active version.", body = String, content_type = "text/plain",
@@ -212,7 +212,7 @@ async fn delete_script(
     ),
 )]
 async fn get_script_source(
-    _: Admin,
+    _: Reader,
     state: State,
     path: ScriptPath,
     precondition: Precondition,

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::{AppAdmin, Reader};
 use crate::api::body::read_as;
 use crate::api::path::{AppPath, SettingPath};
 use crate::api::precondition::answer_put;
@@ -47,7 +47,7 @@ impl From<SecretInfo> for Secret {
 
 /// List the secrets of an app, by name. Their values are never shown.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/secrets", tag = "settings", params(AppPath, PageQuery),
+    get, path = "/api/v1/apps/{app}/secrets", tag = "settings", security(("token" = ["app:{app}:read"])), params(AppPath, PageQuery),
     responses(
         (status = 200, description = "A page of the list.", body = List<Secret>),
         (status = 400, description = "`query-invalid`"),
@@ -55,7 +55,7 @@ impl From<SecretInfo> for Secret {
     ),
 )]
 async fn list_secrets(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(page): Query<PageQuery>,
@@ -71,7 +71,7 @@ async fn list_secrets(
 /// From the answer on, calls that have not used secrets yet see this value. Each change gives a secret another `ETag`, which
 /// says nothing of the value; only this answer has it.
 #[utoipa::path(
-    put, path = "/api/v1/apps/{app}/secrets/{name}", tag = "settings",
+    put, path = "/api/v1/apps/{app}/secrets/{name}", tag = "settings", security(("token" = ["app:{app}:admin"])),
     params(
         SettingPath,
         ("If-Match" = Option<String>, Header, description = "Replace only what has one of these `ETag`s."),
@@ -95,7 +95,7 @@ async fn list_secrets(
     ),
 )]
 async fn put_secret(
-    _: Admin,
+    _: AppAdmin,
     state: State,
     path: SettingPath,
     precondition: Precondition,
@@ -110,7 +110,7 @@ async fn put_secret(
 
 /// Delete a secret. Calls that have used secrets already go on with it.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}/secrets/{name}", tag = "settings",
+    delete, path = "/api/v1/apps/{app}/secrets/{name}", tag = "settings", security(("token" = ["app:{app}:admin"])),
     params(
         SettingPath,
         ("If-Match" = Option<String>, Header, description = "Delete only what has one of these `ETag`s."),
@@ -122,7 +122,7 @@ async fn put_secret(
     ),
 )]
 async fn delete_secret(
-    _: Admin,
+    _: AppAdmin,
     state: State,
     path: SettingPath,
     precondition: Precondition,

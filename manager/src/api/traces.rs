@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::api::auth::Admin;
+use crate::api::auth::Reader;
 use crate::api::events::Event;
 use crate::api::executions::Execution;
 use crate::api::path::TracePath;
@@ -53,13 +53,13 @@ pub(crate) struct Node {
 
 /// Get everything that one call has led to, as a tree.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/traces/{root}", tag = "executions", params(TracePath),
+    get, path = "/api/v1/apps/{app}/traces/{root}", tag = "executions", security(("token" = ["app:{app}:read"])), params(TracePath),
     responses(
         (status = 200, description = "The tree, of at most 1000 executions and as many events.", body = Trace),
         (status = 404, description = "`app-not-found`, `execution-not-found`"),
     ),
 )]
-async fn get_trace(_: Admin, state: State, path: TracePath) -> Result<Json<Trace>, Problem> {
+async fn get_trace(_: Reader, state: State, path: TracePath) -> Result<Json<Trace>, Problem> {
     let app = state.app_id(&path.app).await?;
     state.telemetry.flush(Pending::Records).await;
     let filter = Filter { root: Some(path.root), ..Filter::default() };

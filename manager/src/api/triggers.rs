@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::{Deployer, Reader};
 use crate::api::path::{AppPath, TriggerPath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
@@ -85,7 +85,7 @@ impl From<trigger::Trigger> for Trigger {
 
 /// List the triggers of an app, by name.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/triggers", tag = "triggers", params(AppPath, PageQuery),
+    get, path = "/api/v1/apps/{app}/triggers", tag = "triggers", security(("token" = ["app:{app}:read"])), params(AppPath, PageQuery),
     responses(
         (status = 200, description = "A page of the list.", body = List<Trigger>),
         (status = 400, description = "`query-invalid`"),
@@ -93,7 +93,7 @@ impl From<trigger::Trigger> for Trigger {
     ),
 )]
 async fn list_triggers(
-    _: Admin,
+    _: Reader,
     state: State,
     path: AppPath,
     Query(page): Query<PageQuery>,
@@ -106,7 +106,7 @@ async fn list_triggers(
 
 /// Get a trigger.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers",
+    get, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers", security(("token" = ["app:{app}:read"])),
     params(TriggerPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
         (status = 200, description = "The trigger.", body = Trigger, headers(("ETag" = String))),
@@ -115,7 +115,7 @@ async fn list_triggers(
     ),
 )]
 async fn get_trigger(
-    _: Admin,
+    _: Reader,
     state: State,
     path: TriggerPath,
     precondition: Precondition,
@@ -131,7 +131,7 @@ async fn get_trigger(
 ///
 /// From the answer on, changes and messages are compared with it as it is now. Events that it has made before stay.
 #[utoipa::path(
-    put, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers",
+    put, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers", security(("token" = ["app:{app}:deploy"])),
     params(
         TriggerPath,
         ("If-Match" = Option<String>, Header, description = "Replace only what has one of these `ETag`s."),
@@ -151,7 +151,7 @@ async fn get_trigger(
     ),
 )]
 async fn put_trigger(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: TriggerPath,
     precondition: Precondition,
@@ -190,7 +190,7 @@ fn check_secret(state: &State, app: AppId, config: &TriggerConfig) -> Result<(),
 
 /// Delete a trigger. Events that it has made stay.
 #[utoipa::path(
-    delete, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers",
+    delete, path = "/api/v1/apps/{app}/triggers/{name}", tag = "triggers", security(("token" = ["app:{app}:deploy"])),
     params(
         TriggerPath,
         ("If-Match" = Option<String>, Header, description = "Delete only what has one of these `ETag`s."),
@@ -202,7 +202,7 @@ fn check_secret(state: &State, app: AppId, config: &TriggerConfig) -> Result<(),
     ),
 )]
 async fn delete_trigger(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: TriggerPath,
     precondition: Precondition,
@@ -219,14 +219,14 @@ async fn delete_trigger(
 
 /// Run a schedule now, whatever its times are. When it is due next stays as it is.
 #[utoipa::path(
-    post, path = "/api/v1/apps/{app}/triggers/{name}/run", tag = "triggers", params(TriggerPath),
+    post, path = "/api/v1/apps/{app}/triggers/{name}/run", tag = "triggers", security(("token" = ["app:{app}:deploy"])), params(TriggerPath),
     responses(
         (status = 202, description = "There is an event."),
         (status = 404, description = "`app-not-found`, `trigger-not-found`"),
         (status = 503, description = "`storage-unavailable`"),
     ),
 )]
-async fn run_trigger(_: Admin, state: State, path: TriggerPath) -> Result<StatusCode, Problem> {
+async fn run_trigger(_: Deployer, state: State, path: TriggerPath) -> Result<StatusCode, Problem> {
     let app = state.app_id(&path.app).await?;
     state.schedules.run_now(app, &path.name).await.map_err(|error| match error {
         RunNowError::NoTrigger => Problem::new(Code::TriggerNotFound),

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::{Deployer, Reader};
 use crate::api::path::{ScriptPath, VersionPath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
@@ -80,14 +80,14 @@ impl From<version::Version> for Version {
 
 /// List the versions of a script, the newest first.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/scripts/{name}/versions", tag = "versions", params(ScriptPath, PageQuery),
+    get, path = "/api/v1/apps/{app}/scripts/{name}/versions", tag = "versions", security(("token" = ["app:{app}:read"])), params(ScriptPath, PageQuery),
     responses(
         (status = 200, description = "A page of the list.", body = List<Version>),
         (status = 404, description = "`app-not-found`, `script-not-found`"),
     ),
 )]
 async fn list_versions(
-    _: Admin,
+    _: Reader,
     state: State,
     path: ScriptPath,
     Query(page): Query<PageQuery>,
@@ -103,7 +103,7 @@ async fn list_versions(
 
 /// Get a version of a script.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}", tag = "versions",
+    get, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}", tag = "versions", security(("token" = ["app:{app}:read"])),
     params(VersionPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
         (status = 200, description = "The version.", body = Version, headers(("ETag" = String))),
@@ -112,7 +112,7 @@ async fn list_versions(
     ),
 )]
 async fn get_version(
-    _: Admin,
+    _: Reader,
     state: State,
     path: VersionPath,
     precondition: Precondition,
@@ -127,7 +127,7 @@ async fn get_version(
 
 /// Get the source of a version.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}/source", tag = "versions",
+    get, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}/source", tag = "versions", security(("token" = ["app:{app}:read"])),
     params(VersionPath, ("If-None-Match" = Option<String>, Header, description = "An `ETag` that the client has.")),
     responses(
         (status = 200, description = "The source.", body = String, content_type = "text/plain",
@@ -137,7 +137,7 @@ async fn get_version(
     ),
 )]
 async fn get_version_source(
-    _: Admin,
+    _: Reader,
     state: State,
     path: VersionPath,
     precondition: Precondition,
@@ -152,7 +152,7 @@ async fn get_version_source(
 /// It is loaded first, as at its upload: a version that does not load any more is refused. Activating the active version
 /// changes nothing.
 #[utoipa::path(
-    post, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}/activate", tag = "versions",
+    post, path = "/api/v1/apps/{app}/scripts/{name}/versions/{number}/activate", tag = "versions", security(("token" = ["app:{app}:deploy"])),
     params(
         VersionPath,
         ("If-Match" = Option<String>, Header, description = "Only if the script has one of these `ETag`s now."),
@@ -165,7 +165,7 @@ async fn get_version_source(
     ),
 )]
 async fn activate_version(
-    _: Admin,
+    _: Deployer,
     state: State,
     path: VersionPath,
     precondition: Precondition,

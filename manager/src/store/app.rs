@@ -8,10 +8,10 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::store::column::{damaged, to_u64};
 use crate::store::script::Put;
-use crate::store::{ChangeError, Precondition, Store, failed};
+use crate::store::{ChangeError, Precondition, Store, failed, principal};
 
 /// The most apps that a server has.
-pub const MAX_APPS: i64 = 1000;
+pub const MAX_APPS: u32 = 1000;
 
 /// An app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +167,7 @@ impl Store {
         };
         if put == Put::Created {
             let count: i64 = sqlx::query_scalar("select count(*) from app").fetch_one(&mut *tx).await?;
-            if count >= MAX_APPS {
+            if count >= i64::from(MAX_APPS) {
                 return Err(ChangeError::TooManyApps);
             }
             sqlx::query("insert into app (name, created_ms) values ($1, $2)")
@@ -191,8 +191,8 @@ impl Store {
         Ok((put, app))
     }
 
-    /// Delete an app. From then on nobody finds it, its name is free, and its triggers, secrets and configuration values
-    /// are gone. Everything else that it owns is left to [`Store::remove_rows`].
+    /// Delete an app. From then on nobody finds it, its name is free, and its triggers, secrets, configuration values and
+    /// what principals may do with it are gone. Everything else that it owns is left to [`Store::remove_rows`].
     ///
     /// # Errors
     ///
@@ -214,6 +214,7 @@ impl Store {
         ] {
             sqlx::query(delete).bind(app.id.0).execute(&mut *tx).await?;
         }
+        principal::remove_app(&mut tx, app.id.0).await?;
         tx.commit().await?;
         Ok(app.id)
     }

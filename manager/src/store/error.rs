@@ -11,6 +11,18 @@ pub enum ChangeError {
     /// The server has as many apps as it may.
     #[error("the server has as many apps as it may")]
     TooManyApps,
+    /// There is no such token.
+    #[error("there is no such token")]
+    NoToken,
+    /// The server has as many tokens as it may.
+    #[error("the server has as many tokens as it may")]
+    TooManyTokens,
+    /// Something else has this name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// Nobody could do everything any more.
+    #[error("nobody could do everything any more")]
+    LastAdmin,
     /// There is no such script.
     #[error("there is no such script")]
     NoScript,

@@ -66,6 +66,7 @@ impl Loader for FakeLoader {
 
 pub(super) struct TestApi {
     pub(super) router: Router,
+    pub(super) state: State,
     pub(super) test: TestStore,
     pub(super) loader: Arc<FakeLoader>,
     pub(super) active: Arc<Active>,
@@ -106,8 +107,9 @@ impl TestApi {
             limits,
             telemetry: Arc::clone(&telemetry.telemetry),
             auth,
+            attempts: Arc::default(),
         };
-        Self { router: router(state), test, loader, active, telemetry }
+        Self { router: router(state.clone()), state, test, loader, active, telemetry }
     }
 
     pub(super) async fn send(

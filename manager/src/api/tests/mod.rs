@@ -1,6 +1,7 @@
 //! Tests of the API: requests to the router, over a real database file and a loader that is told what to find.
 
 mod access;
+mod apps;
 mod contract;
 mod executions;
 mod fixture;
@@ -11,5 +12,6 @@ mod metrics;
 mod reading;
 mod routing;
 mod settings;
+mod tokens;
 mod upload;
 mod versions;

@@ -1,0 +1,200 @@
+//! The audit log: every request that may change something is written down before it is done, and how it ended after it.
+
+use std::panic::resume_unwind;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, Method};
+use jiff::Timestamp;
+use picloud_host::problem::{Code, Problem};
+use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::State;
+use crate::api::apps::timestamp;
+use crate::api::auth::Admin;
+use crate::api::caller::{Caller, client_ip};
+use crate::api::query::{List, Query, cursor, invalid, limit, time};
+use crate::name::Name;
+use crate::store::audit::{self, Filter, NewEntry};
+
+/// How many entries a page has when the client does not say, and at most.
+const PAGE: (u32, u32) = (100, 1000);
+
+/// A request id of a caller is written down up to this length, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// A path is written down up to this length, in bytes: more than the longest name of anything.
+const MAX_PATH: usize = 2048;
+
+pub(crate) fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::default().routes(routes!(list_audit))
+}
+
+/// Somebody has changed something, or has tried to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditEntry {
+    /// Its number; later entries have larger ones.
+    seq: u64,
+    /// When the request came.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// What kind of principal has sent it: `token`, or `dev` in dev mode.
+    kind: String,
+    /// The principal's name; null in dev mode.
+    #[schema(required)]
+    name: Option<String>,
+    /// The address that it came from.
+    #[schema(required)]
+    client_ip: Option<String>,
+    /// The method.
+    #[schema(example = "PUT")]
+    method: String,
+    /// The path, without the query.
+    #[schema(example = "/api/v1/apps/shop/scripts/order")]
+    path: String,
+    /// The app in the path.
+    #[schema(required)]
+    app: Option<String>,
+    /// What came as `X-Request-Id`.
+    #[schema(required)]
+    request_id: Option<String>,
+    /// The status of the answer; null when the server ended before there was one: then it has happened or not.
+    #[schema(required)]
+    status: Option<u16>,
+    /// The code of the problem, if the answer was one.
+    #[schema(required)]
+    code: Option<String>,
+}
+
+impl From<audit::Entry> for AuditEntry {
+    fn from(entry: audit::Entry) -> Self {
+        let NewEntry { kind, name, client_ip, method, path, app, request_id } = entry.request;
+        let (seq, status, code) = (entry.seq, entry.status, entry.code);
+        Self {
+            seq,
+            at: timestamp(entry.at_ms),
+            kind,
+            name,
+            client_ip,
+            method,
+            path,
+            app,
+            request_id,
+            status,
+            code,
+        }
+    }
+}
+
+/// Which entries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditQuery {
+    /// Only about this app, also one that is gone.
+    app: Option<String>,
+    /// Only by the principal of this name.
+    name: Option<String>,
+    /// Only from then on, as a time such as 2026-01-31T12:00:00Z.
+    from: Option<String>,
+    /// Only before then.
+    to: Option<String>,
+    /// How many entries at most. 100 when not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before; the first page without it.
+    cursor: Option<String>,
+}
+
+/// Read the audit log, the newest entry first.
+///
+/// Every request of somebody who is known, other than those that only read, also one that was refused. The newest 100 000
+/// are kept.
+#[utoipa::path(
+    get, path = "/api/v1/audit", tag = "audit", security(("token" = ["admin"])), params(AuditQuery),
+    responses(
+        (status = 200, description = "A page of the log.", body = List<AuditEntry>),
+        (status = 400, description = "`query-invalid`"),
+    ),
+)]
+async fn list_audit(
+    _: Admin,
+    state: State,
+    Query(query): Query<AuditQuery>,
+) -> Result<Json<List<AuditEntry>>, Problem> {
+    let AuditQuery { app, name, from, to, limit: entries, cursor: after } = query;
+    if let Some(app) = &app {
+        Name::parse(app).map_err(|error| invalid(format!("app: {error}")))?;
+    }
+    let filter = Filter {
+        app,
+        name,
+        since_ms: from.map(|from| time("from", &from)).transpose()?,
+        until_ms: to.map(|to| time("to", &to)).transpose()?,
+    };
+    let entries = limit(entries, PAGE.0, PAGE.1)?;
+    let before = cursor(after.as_deref(), |seq| seq.parse().ok())?;
+    let log = state.store.audit_log(&filter, before, entries + 1).await?;
+    Ok(Json(List::new(log, entries, |entry| entry.seq.to_string())))
+}
+
+/// The middleware that writes it. Nothing is changed that could not be written down.
+pub(crate) async fn record(
+    axum::extract::State(state): axum::extract::State<State>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(entry) = entry(&request) else { return next.run(request).await };
+    let seq = match state.store.audit(&entry).await {
+        Ok(seq) => seq,
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    // To its end even if the client has gone: what it asked for may have happened.
+    let whole = async move {
+        let response = next.run(request).await;
+        let code = response.extensions().get::<Problem>().map(|problem| problem.code().as_str());
+        // The store logs why it fails, and the entry says then that nothing is known.
+        let _ = state.store.audit_ended(seq, response.status().as_u16(), code).await;
+        response
+    };
+    match tokio::spawn(whole.in_current_span()).await {
+        Ok(response) => response,
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        Err(_) => Problem::new(Code::ShuttingDown).into_response(),
+    }
+}
+
+/// What to write down of a request; none if it only reads, or comes from nobody who is known.
+fn entry(request: &Request) -> Option<NewEntry> {
+    let method = request.method();
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    let (kind, name) = match request.extensions().get::<Caller>()? {
+        Caller::Dev => ("dev".to_owned(), None),
+        Caller::Known(known) => (known.kind.clone(), Some(known.name.clone())),
+        Caller::Nobody | Caller::Unknown | Caller::Limited { .. } => return None,
+    };
+    let path = request.uri().path();
+    let app = path.strip_prefix("/api/v1/apps/").and_then(|rest| rest.split('/').next());
+    Some(NewEntry {
+        kind,
+        name,
+        client_ip: Some(client_ip(request).to_string()),
+        method: method.to_string(),
+        path: path.get(..MAX_PATH).unwrap_or(path).to_owned(),
+        app: app.filter(|app| Name::parse(app).is_ok()).map(str::to_owned),
+        request_id: request_id(request.headers()),
+    })
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    (!id.is_empty() && id.len() <= MAX_REQUEST_ID).then(|| id.to_owned())
+}

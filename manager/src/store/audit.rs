@@ -1,0 +1,225 @@
+//! The audit log: who has changed what over the API, when, from where, and how that ended.
+
+use picloud_host::ports::StoreError;
+use sqlx::FromRow;
+
+use crate::store::column::{to_i64, to_u64};
+use crate::store::{Store, failed};
+
+/// How many entries are kept; the oldest go first.
+pub const KEPT_ENTRIES: i64 = 100_000;
+
+/// A request that is about to change something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewEntry {
+    /// What kind of principal has sent it: `token`, or `dev` in dev mode.
+    pub kind: String,
+    /// The principal's name; none in dev mode.
+    pub name: Option<String>,
+    /// The address that it came from.
+    pub client_ip: Option<String>,
+    /// Upper case.
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    /// The app in the path.
+    pub app: Option<String>,
+    /// What came as `X-Request-Id`.
+    pub request_id: Option<String>,
+}
+
+/// An entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number; later entries have larger ones.
+    pub seq: u64,
+    /// When the request came, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The request.
+    pub request: NewEntry,
+    /// The status of the answer; none when the server ended before there was one.
+    pub status: Option<u16>,
+    /// The code of the problem, if the answer was one.
+    pub code: Option<String>,
+}
+
+/// Which entries to read.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this app.
+    pub app: Option<String>,
+    /// Only of this principal.
+    pub name: Option<String>,
+    /// Only from then on, in milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Only before then.
+    pub until_ms: Option<u64>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    seq: i64,
+    at_ms: i64,
+    kind: String,
+    name: Option<String>,
+    client_ip: Option<String>,
+    method: String,
+    path: String,
+    app: Option<String>,
+    request_id: Option<String>,
+    status: Option<i64>,
+    code: Option<String>,
+}
+
+impl From<Row> for Entry {
+    fn from(row: Row) -> Self {
+        let Row { seq, at_ms, kind, name, client_ip, method, path, app, request_id, status, code } = row;
+        let request = NewEntry { kind, name, client_ip, method, path, app, request_id };
+        let status = status.and_then(|status| u16::try_from(status).ok());
+        Self { seq: to_u64(seq), at_ms: to_u64(at_ms), request, status, code }
+    }
+}
+
+impl Store {
+    /// Write down that a request is about to change something. Returns the number of the entry, for
+    /// [`Store::audit_ended`].
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub async fn audit(&self, entry: &NewEntry) -> Result<u64, StoreError> {
+        let write = async {
+            let mut tx = self.begin().await?;
+            let seq: i64 = sqlx::query_scalar(
+                "insert into audit (at_ms, kind, name, client_ip, method, path, app, request_id) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8) returning seq",
+            )
+            .bind(self.now_ms())
+            .bind(&entry.kind)
+            .bind(&entry.name)
+            .bind(&entry.client_ip)
+            .bind(&entry.method)
+            .bind(&entry.path)
+            .bind(&entry.app)
+            .bind(&entry.request_id)
+            .fetch_one(&mut *tx)
+            .await?;
+            sqlx::query("delete from audit where seq <= $1")
+                .bind(seq - KEPT_ENTRIES)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            Ok(to_u64(seq))
+        };
+        write.await.map_err(|error: sqlx::Error| failed(error))
+    }
+
+    /// Write down how such a request has ended.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub async fn audit_ended(&self, seq: u64, status: u16, code: Option<&str>) -> Result<(), StoreError> {
+        sqlx::query("update audit set status = $1, code = $2 where seq = $3")
+            .bind(i64::from(status))
+            .bind(code)
+            .bind(to_i64(seq))
+            .execute(&self.database.write)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// At most `limit` entries, the newest first, from the one before `before` on.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub async fn audit_log(
+        &self,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        // Times are looked at one by one: the clock may have been set, so they need not be in the order of the numbers.
+        let query = match &filter.app {
+            Some(_) => {
+                "select seq, at_ms, kind, name, client_ip, method, path, app, request_id, status, code
+                 from   audit
+                 where  app = $1 and seq < $2 and ($3 is null or name = $3) and at_ms >= $4 and at_ms < $5
+                 order  by seq desc limit $6"
+            }
+            None => {
+                "select seq, at_ms, kind, name, client_ip, method, path, app, request_id, status, code
+                 from   audit
+                 where  $1 is null and seq < $2 and ($3 is null or name = $3) and at_ms >= $4 and at_ms < $5
+                 order  by seq desc limit $6"
+            }
+        };
+        let rows: Vec<Row> = sqlx::query_as(query)
+            .bind(&filter.app)
+            .bind(before.map_or(i64::MAX, to_i64))
+            .bind(&filter.name)
+            .bind(to_i64(filter.since_ms.unwrap_or(0)))
+            .bind(to_i64(filter.until_ms.unwrap_or(u64::MAX)))
+            .bind(i64::from(limit))
+            .fetch_all(&self.database.read)
+            .await
+            .map_err(failed)?;
+        Ok(rows.into_iter().map(Entry::from).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestStore;
+
+    fn entry(name: &str, app: Option<&str>) -> NewEntry {
+        NewEntry {
+            kind: "token".into(),
+            name: Some(name.into()),
+            client_ip: Some("192.0.2.1".into()),
+            method: "PUT".into(),
+            path: "/api/v1/x".into(),
+            app: app.map(str::to_owned),
+            request_id: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn entries_say_how_they_ended_and_are_found() {
+        let test = TestStore::new().await;
+        let first = test.store.audit(&entry("ann", Some("shop"))).await.unwrap();
+        test.store.audit_ended(first, 404, Some("script-not-found")).await.unwrap();
+        test.clock.advance(1000);
+        let second = test.store.audit(&entry("bob", None)).await.unwrap();
+        let found = async |filter: Filter| -> Vec<u64> {
+            let entries = test.store.audit_log(&filter, None, 10).await.unwrap();
+            entries.into_iter().map(|entry| entry.seq).collect()
+        };
+        assert_eq!(found(Filter::default()).await, [second, first]);
+        assert_eq!(found(Filter { app: Some("shop".into()), ..Filter::default() }).await, [first]);
+        assert_eq!(found(Filter { name: Some("bob".into()), ..Filter::default() }).await, [second]);
+        let now_ms = 1_700_000_001_000;
+        assert_eq!(found(Filter { since_ms: Some(now_ms), ..Filter::default() }).await, [second]);
+        assert_eq!(found(Filter { until_ms: Some(now_ms), ..Filter::default() }).await, [first]);
+        let log = test.store.audit_log(&Filter::default(), Some(second), 10).await.unwrap();
+        assert_eq!((log[0].status, log[0].code.as_deref()), (Some(404), Some("script-not-found")));
+        assert_eq!(log[0].request, entry("ann", Some("shop")));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_entries_go_when_there_are_too_many() {
+        let test = TestStore::new().await;
+        test.store.audit(&entry("old", None)).await.unwrap();
+        sqlx::query("update sqlite_sequence set seq = $1 where name = 'audit'")
+            .bind(KEPT_ENTRIES)
+            .execute(&test.database.write)
+            .await
+            .unwrap();
+        let newest = test.store.audit(&entry("new", None)).await.unwrap();
+        let log = test.store.audit_log(&Filter::default(), None, 10).await.unwrap();
+        assert_eq!(log.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [newest]);
+    }
+}
