@@ -1,5 +1,6 @@
 //! What can be typed after `picloud`, with its help.
 
+mod apps;
 mod client;
 mod event;
 mod run;
@@ -7,12 +8,14 @@ mod serve;
 mod settings;
 mod test;
 mod token;
+mod tokens;
 
 use clap::{Parser, Subcommand};
 
 use crate::exit::EXIT_CODES;
 use crate::output::Format;
 
+pub use apps::{AppSettings, AppsArgs, AppsCommand};
 pub use client::{
     ClientCommand, DeployArgs, ExecutionsArgs, ExecutionsCommand, InvokeArgs, KvArgs, KvCommand, KvList,
     KvSet, LogsArgs, MAX_LOG_LINES, NameArgs, RequestArgs, RollbackArgs,
@@ -28,6 +31,7 @@ pub use settings::{
 };
 pub use test::{TestArgs, TestFormat};
 pub use token::{TokenArgs, TokenCommand, TokenReplace};
+pub use tokens::{AuditArgs, NewToken, TokensArgs, TokensCommand};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,6 +1,8 @@
 //! The commands that talk to a server, one file for each noun.
 
 pub mod answer;
+pub mod apps;
+pub mod audit;
 pub mod config;
 pub mod deploy;
 pub mod events;
@@ -14,6 +16,7 @@ pub mod scripts;
 pub mod secrets;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod tokens;
 pub mod triggers;
 
 use jiff::Timestamp;
@@ -55,6 +58,10 @@ pub async fn execute(
         ClientCommand::Triggers(args) => triggers::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Events(args) => events::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Queues(args) => events::queues(&api(&args.app)?, terminal).await,
+        // They are about the server, not about one app.
+        ClientCommand::Apps(args) => apps::run(&args, &api("")?, terminal).await,
+        ClientCommand::Tokens(args) => tokens::run(&args, &api("")?, terminal).await,
+        ClientCommand::Audit(args) => audit::run(&args, &api("")?, terminal).await,
         ClientCommand::Trace(args) => events::trace(&args.root, &api(&args.app)?, terminal).await,
     }
 }

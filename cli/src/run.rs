@@ -124,8 +124,12 @@ async fn execute(
 /// The script alone, so that it can make events for itself. There is no policy: it sends no request to other servers.
 fn active(request: &ExecRequest, settings: Settings) -> Arc<Active> {
     let ScriptRef { app, app_id, script, .. } = &*request.script;
-    let itself =
-        ActiveScript { script: request.script.clone(), handles_requests: true, handles_events: true };
+    let itself = ActiveScript {
+        script: request.script.clone(),
+        handles_requests: true,
+        handles_events: true,
+        access: Arc::default(),
+    };
     let scripts = [(script.clone(), itself)].into();
     let Settings { secrets, config } = settings;
     let (id, limits, http) = (*app_id, request.limits.clone(), Arc::default());

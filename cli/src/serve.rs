@@ -4,6 +4,7 @@
 mod logging;
 mod mqtt;
 mod settings;
+mod storage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,9 +18,8 @@ use picloud_host::aot::AotCache;
 use picloud_host::budget::Budget;
 use picloud_host::callback::Callbacks;
 use picloud_host::delivery::Delivery;
-use picloud_host::dispatcher::{Dispatcher, Lanes, RunningCalls};
+use picloud_host::dispatcher::{Dispatcher, RunningCalls};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
-use picloud_host::follow::Followers;
 use picloud_host::gate::Gate;
 use picloud_host::grants::Grants;
 use picloud_host::ingress::{self, Guard, Ingress, KeptCalls};
@@ -27,14 +27,8 @@ use picloud_host::mqtt::Mqtt;
 use picloud_host::outbound::Outbound;
 use picloud_host::ports::{Answers, Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
-use picloud_host::sequencer::SequencerOptions;
 use picloud_manager::prometheus::{Gauges, ReadGauges};
-use picloud_manager::publish::Publisher;
-use picloud_manager::removal::Removals;
 use picloud_manager::schedule::Scheduler;
-use picloud_manager::store::kv::SqliteKv;
-use picloud_manager::store::{self, Database, Durability, Store};
-use picloud_manager::telemetry::Telemetry;
 use picloud_manager::{api, prometheus};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -45,7 +39,7 @@ use crate::client::{WrittenFile, write_client_file};
 use crate::config::ServeConfig;
 use crate::data_dir::DataDir;
 use crate::env::Env;
-use crate::secret_key;
+use storage::Storage;
 
 /// How long a call waits for a sandbox before it is told to come back later.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,6 +120,8 @@ impl Server {
             bodies: settings::bodies(config, &budget),
             answers: settings::answers(config, &budget),
             kept: kept_calls(&storage, clock.clone()),
+            principals: Arc::new(storage.bearers.clone()),
+            attempts: Arc::default(),
             log: storage.telemetry.clone(),
             clock,
         });
@@ -146,7 +142,7 @@ impl Server {
             connections: AtomicUsize::new(0),
         });
         // Last: a start that fails must not have made a token that nobody gets to see.
-        let new_token = if config.dev { None } else { storage.store.create_admin_token().await? };
+        let new_token = if config.dev { None } else { storage.admin_token().await? };
         let serving = tokio::spawn(ingress::serve(listener, router, settings::server(config), stop.clone()));
         let drain = settings::server(config).drain;
         let dispatching = tokio::spawn(dispatcher.run(stop.clone(), drain));
@@ -169,87 +165,6 @@ impl Server {
     }
 }
 
-/// Everything that is kept in the data directory.
-struct Storage {
-    store: Store,
-    kv: Arc<SqliteKv>,
-    /// Where the events of `kv` wait.
-    lanes: Arc<Lanes>,
-    /// Those who follow its calls.
-    followers: Arc<Followers>,
-    database: Database,
-    telemetry: Arc<Telemetry>,
-    telemetry_task: JoinHandle<()>,
-    telemetry_stop: CancellationToken,
-    /// Deletes apps.
-    removals: Arc<Removals>,
-    removing: JoinHandle<()>,
-    /// Holds the lock on the data directory.
-    data: DataDir,
-}
-
-impl Storage {
-    /// `closing` is cancelled when the server begins to stop: then nobody may wait for what is yet to come.
-    async fn open(
-        data: DataDir,
-        config: &ServeConfig,
-        clock: Arc<dyn Clock>,
-        active: Arc<Active>,
-        closing: CancellationToken,
-    ) -> Result<Self> {
-        let database = Database::open(&data.path("picloud.db"), Durability::Full, &store::MIGRATOR).await?;
-        let store = Store::open(database.clone(), clock.clone()).await?;
-        // Without a key none is readable.
-        let secrets = store.unreadable_secrets().await?;
-        let vault = secret_key::open(&data, config.secret_key_file.as_deref(), secrets)?;
-        let store = store.with_vault(Arc::new(vault));
-        warn_of_unreadable(store.unreadable_secrets().await?);
-        let lanes = Arc::new(Lanes::default());
-        let followers = Arc::new(Followers::new(closing.clone()));
-        let options = SequencerOptions {
-            clock: clock.clone(),
-            active,
-            lanes: lanes.clone(),
-            followers: followers.clone(),
-            ..SequencerOptions::default()
-        };
-        let kv = Arc::new(store::kv::open(database.clone(), options).await?);
-        let telemetry_stop = CancellationToken::new();
-        let path = data.path("telemetry.db");
-        let settings = settings::telemetry(&config.telemetry);
-        let (telemetry, telemetry_task) =
-            Telemetry::start(&path, settings, clock, telemetry_stop.clone(), closing.clone()).await;
-        let removals = Arc::new(Removals::new(store.clone(), kv.clone(), telemetry.clone()));
-        removals.prepare().await?;
-        let removing = tokio::spawn({
-            let removals = removals.clone();
-            async move { removals.run(closing).await }
-        });
-        Ok(Self {
-            store,
-            kv,
-            lanes,
-            followers,
-            database,
-            telemetry,
-            telemetry_task,
-            telemetry_stop,
-            removals,
-            removing,
-            data,
-        })
-    }
-
-    async fn close(self) {
-        joined(self.removing.await, "removing what deleted apps have left");
-        self.kv.close().await;
-        self.telemetry_stop.cancel();
-        joined(self.telemetry_task.await, "telemetry");
-        self.telemetry.close().await;
-        self.database.close().await;
-    }
-}
-
 /// The REST API and `/metrics`. Publishes the scripts that are there already.
 async fn control_plane(
     config: &ServeConfig,
@@ -258,11 +173,11 @@ async fn control_plane(
     (schedules, grants, running): (Arc<Scheduler>, Arc<Grants>, Arc<RunningCalls>),
     gauges: ReadGauges,
 ) -> Result<axum::Router> {
-    let publisher = Publisher::new(storage.store.clone(), ingress.active.clone(), config.limits);
-    publisher.publish().await.context("cannot read the scripts")?;
+    storage.publisher.publish().await.context("cannot read the scripts")?;
     let state = api::State {
         store: storage.store.clone(),
-        publisher,
+        publisher: storage.publisher.clone(),
+        bearers: storage.bearers.clone(),
         removals: storage.removals.clone(),
         loader: ingress.executor.clone(),
         kv: storage.kv.clone(),
@@ -278,7 +193,7 @@ async fn control_plane(
         telemetry: storage.telemetry.clone(),
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
-        attempts: Arc::default(),
+        attempts: ingress.attempts.clone(),
     };
     let metrics = prometheus::router(storage.telemetry.clone(), gauges);
     Ok(api::router(state).merge(metrics).fallback(nothing_here))
@@ -345,16 +260,6 @@ fn gauges(ingress: Arc<Ingress>, mqtt: Option<Arc<Mqtt>>) -> ReadGauges {
             mqtt_connected: mqtt.as_ref().map(|mqtt| mqtt.is_connected()),
         }
     })
-}
-
-/// What the scripts that need them will be told one by one.
-fn warn_of_unreadable(secrets: usize) {
-    if secrets > 0 {
-        tracing::warn!(
-            secrets,
-            "secrets cannot be read: they were set under another key, or damaged; set them again"
-        );
-    }
 }
 
 async fn nothing_here(uri: Uri) -> Problem {

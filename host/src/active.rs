@@ -12,6 +12,7 @@ use crate::call::{AppId, EventCall, ScriptRef};
 use crate::event::{Cause, Lane, NewEvent};
 use crate::limits::Limits;
 use crate::outbound::policy::HttpPolicy;
+use crate::route::{Access, RouteTable};
 use crate::secret::{AppConfig, AppSecrets};
 use crate::trigger::{AppTriggers, DEFAULT_ATTEMPTS};
 
@@ -22,6 +23,8 @@ pub struct ActiveSet {
     pub apps: HashMap<Arc<str>, ActiveApp>,
     /// The triggers of the apps that have any.
     pub triggers: HashMap<AppId, AppTriggers>,
+    /// The routes of all apps.
+    pub routes: RouteTable,
 }
 
 impl ActiveSet {
@@ -101,6 +104,8 @@ pub struct ActiveScript {
     pub handles_requests: bool,
     /// Whether it handles events.
     pub handles_events: bool,
+    /// Who has to be there for a request to be taken.
+    pub access: Arc<Access>,
 }
 
 /// The current active set, shared between the control plane, which publishes, and the data plane, which reads.

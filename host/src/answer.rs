@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::call::{Answer, AppId, ExecRequest, Failure, header_list};
+use crate::call::{Answer, AppId, BUILT_IN_ROUTE, ExecRequest, Failure, header_list};
 use crate::event::{EventOp, NewEvent};
 use crate::problem::Problem;
 
@@ -255,8 +255,11 @@ pub fn access_digest(key: &str) -> Digest256 {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// The path of a request, from the part of it that is below its script.
+/// The path of a request, from what the script sees of it: all of it, or what is below the built-in route.
 pub(crate) fn full_path(request: &ExecRequest, below: &str) -> String {
+    if request.payload.request().is_some_and(|call| *call.route != *BUILT_IN_ROUTE) {
+        return below.to_owned();
+    }
     format!("/{}/{}{}", request.script.app, request.script.script, if below == "/" { "" } else { below })
 }
 

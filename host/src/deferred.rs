@@ -8,7 +8,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::full_path;
-use crate::call::{EventCall, ExecRequest, Failure, HttpCall, header_list};
+use crate::call::{EventCall, ExecRequest, Failure, HttpCall, Principal, header_list};
 use crate::event::{Cause, EventKind, Lane, NewEvent};
 use crate::problem::Code;
 use crate::trigger::DEFAULT_ATTEMPTS;
@@ -31,6 +31,9 @@ struct Deferred {
     client_ip: Option<IpAddr>,
     request_id: String,
     traceparent: Option<String>,
+    /// Who has called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    principal: Option<Principal>,
     /// The URL that is told of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     callback: Option<String>,
@@ -51,6 +54,7 @@ pub(crate) fn to_event(request: &ExecRequest, callback: Option<&str>, now_ms: u6
         client_ip: call.client_ip,
         request_id: call.request_id.clone(),
         traceparent: request.traceparent.clone(),
+        principal: request.principal.clone(),
         callback: callback.map(str::to_owned),
     };
     let script = &request.script;
@@ -77,12 +81,24 @@ pub(crate) fn to_event(request: &ExecRequest, callback: Option<&str>, now_ms: u6
     })
 }
 
-/// The request of an event, and the trace that it belongs to.
+/// What an event holds of a request.
+pub(crate) struct Stored {
+    /// The request.
+    pub(crate) call: HttpCall,
+    /// The trace that it belongs to.
+    pub(crate) traceparent: Option<String>,
+    /// Who has called.
+    pub(crate) principal: Option<Principal>,
+    /// The URL that is told of the answer.
+    pub(crate) callback: Option<String>,
+}
+
+/// The request of an event.
 ///
 /// # Errors
 ///
 /// The data is no request: `internal`.
-pub(crate) fn to_call(event: &NewEvent) -> Result<(HttpCall, Option<String>), Failure> {
+pub(crate) fn stored(event: &NewEvent) -> Result<Stored, Failure> {
     let damaged = |_| Failure::new(Code::Internal, "the stored request cannot be read");
     let deferred: Deferred =
         serde_json::from_str(&event.call.data).map_err(|error| damaged(error.to_string()))?;
@@ -98,7 +114,8 @@ pub(crate) fn to_call(event: &NewEvent) -> Result<(HttpCall, Option<String>), Fa
         client_ip: deferred.client_ip,
         request_id: deferred.request_id,
     };
-    Ok((call, deferred.traceparent))
+    let Deferred { traceparent, principal, callback, .. } = deferred;
+    Ok(Stored { call, traceparent, principal, callback })
 }
 
 /// The event that tells how the call of this one has ended; none if nobody is to be told. It belongs into the transaction

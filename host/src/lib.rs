@@ -5,12 +5,13 @@
 //! (`secret`, and `redact`, which keeps them out of texts); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `nested`, `outbound`, `services`, `executor`); how requests get
-//! there (`gate`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`, `callback`); what is kept of calls
+//! there (`route`, `attempts`, `gate`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`, `callback`); what is kept of calls
 //! (`record`); what tests of scripts have in place of the world (`testing`).
 
 pub mod active;
 pub mod answer;
 pub mod aot;
+pub mod attempts;
 pub mod budget;
 pub mod call;
 pub mod callback;
@@ -39,6 +40,7 @@ pub mod ports;
 pub mod problem;
 mod record;
 mod redact;
+pub mod route;
 mod sandbox;
 pub mod secret;
 pub mod sequencer;

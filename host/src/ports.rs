@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use uuid::Uuid;
 
 pub use crate::clock::{Clock, SystemClock};
 
 use crate::answer::{AnswerOp, Idempotency, KeptCall, KeptTotals};
-use crate::call::{Answer, AppId, Cost, Fault, LogLine, Position, ScriptRef, VersionId};
+use crate::call::{Answer, AppId, Cost, Fault, LogLine, Position, Principal, ScriptRef, VersionId};
 use crate::event::{Cause, EventOp, Lane, StoredEvent};
 use crate::problem::Code;
 
@@ -281,6 +282,13 @@ pub trait Answers: Send + Sync {
 
     /// How much an app keeps. As long as that is not more than `room` bytes, what has expired may count.
     async fn totals(&self, app: AppId, room: u64) -> Result<KeptTotals, StoreError>;
+}
+
+/// Knows who sends requests to scripts.
+pub trait Principals: Send + Sync {
+    /// Who has sent a request with these headers to an app; none if that is nobody who may call its scripts. What says so
+    /// is taken out of the headers: scripts have no use for it, and it may open more than they may have.
+    fn take(&self, app: &str, headers: &mut HeaderMap) -> Option<Principal>;
 }
 
 /// The record of one execution.

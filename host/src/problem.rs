@@ -158,6 +158,7 @@ impl Problem {
         }
         let challenge = match self.code {
             Code::Unauthorized => Some("Bearer realm=\"picloud\""),
+            Code::CredentialsInvalid => Some("Basic realm=\"picloud\", charset=\"UTF-8\""),
             Code::SignatureInvalid => Some("Signature realm=\"picloud\""),
             _ => None,
         };

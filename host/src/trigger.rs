@@ -1,5 +1,6 @@
 //! Triggers as the data plane knows them: which change and which message makes an event for which script.
 
+mod signature;
 mod webhook;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use crate::mqtt::{MqttFilter, Qos};
 use crate::ports::{KvEntry, KvValue, KvWrite};
 use crate::wildcard;
 
+pub use signature::{SignatureClaim, signature_header};
 pub use webhook::{SignatureEncoding, Webhook, WebhookScheme};
 
 /// How often an event is tried when nothing else is said.

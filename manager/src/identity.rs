@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use http::{HeaderMap, header};
+use picloud_host::call::Principal;
+use picloud_host::ports::{Clock, Principals};
 
-use crate::scope::Scopes;
-use crate::store::principal::Principal;
-use crate::store::token::hash_of;
+use crate::scope::{Permission, Scopes};
+use crate::store::token::{TOKEN_PREFIX, hash_of};
+use crate::store::{Store, principal};
 
 /// How exactly it is noted when a principal was last there, in milliseconds: so rarely is it written down at most.
 const NOTED_EVERY_MS: u64 = 60_000;
@@ -47,7 +50,7 @@ pub struct Identities {
 
 impl Identities {
     /// Know these, and nobody else.
-    pub fn replace(&self, principals: Vec<Principal>) {
+    pub fn replace(&self, principals: Vec<principal::Principal>) {
         let before = self.tokens.load();
         let noted: HashMap<i64, u64> =
             before.values().map(|known| (known.id, known.noted_ms.load(Ordering::Relaxed))).collect();
@@ -72,6 +75,52 @@ impl Identities {
         let known = self.tokens.load().get(&hash_of(token)).cloned()?;
         known.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms).then_some(known)
     }
+}
+
+/// Knows whoever sends a token, and notes that they were there.
+#[derive(Clone)]
+pub struct Bearers {
+    /// Whom it knows.
+    pub identities: Arc<Identities>,
+    /// Where it notes them.
+    pub store: Store,
+    /// The time by which tokens expire.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Bearers {
+    /// Whose token this is. Must be called in a Tokio runtime.
+    #[must_use]
+    pub fn find(&self, token: &str) -> Option<Arc<Known>> {
+        let now_ms = self.clock.now_ms();
+        let known = self.identities.of_token(token, now_ms)?;
+        if known.must_be_noted(now_ms) {
+            let (store, id) = (self.store.clone(), known.id);
+            // The store logs why it fails.
+            tokio::spawn(async move { drop(store.note_use(id, now_ms).await) });
+        }
+        Some(known)
+    }
+}
+
+impl Principals for Bearers {
+    fn take(&self, app: &str, headers: &mut HeaderMap) -> Option<Principal> {
+        let token = bearer(headers)?;
+        // Others are none of ours, and a script may know what they are.
+        if !token.starts_with(TOKEN_PREFIX) {
+            return None;
+        }
+        let known = self.find(token);
+        headers.remove(header::AUTHORIZATION);
+        let known = known.filter(|known| known.scopes.allow(app, Permission::Invoke))?;
+        Some(Principal { kind: known.kind.clone(), name: known.name.clone() })
+    }
+}
+
+/// The token in `Authorization: Bearer`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! The control plane of PiCloud: what is stored, and the REST API over it.
 //!
-//! In reading order: `name` (what things may be called), `scope` (what principals may do), `identity` (who is known), `attempts` (who is wrong too often), `vault` (how secrets are encrypted), `store` (SQL and nothing else), `publish` (how a change
+//! In reading order: `name` (what things may be called), `scope` (what principals may do), `identity` (who is known), `vault` (how secrets are encrypted), `store` (SQL and nothing else), `publish` (how a change
 //! reaches the data plane), `removal` (what becomes of deleted apps), `schedule` (events that the clock makes), `telemetry` (records of executions on their way to
 //! the store), `api` (HTTP handlers over the store), `prometheus` (the page `/metrics`).
 
 pub mod api;
-pub mod attempts;
 pub mod identity;
 pub mod name;
 pub mod prometheus;

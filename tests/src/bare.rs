@@ -90,6 +90,7 @@ impl BareExecutor {
             script: script.clone(),
             handles_requests: true,
             handles_events: true,
+            access: Arc::default(),
         };
         let by_name = scripts.iter().map(|script| (script.script.clone(), active(script))).collect();
         let app = scripts.first().map(|script| {

@@ -7,8 +7,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use picloud_host::event::EventKind;
 
+use super::apps::AppsArgs;
 use super::event::{EventsArgs, TraceArgs, TriggersArgs};
 use super::settings::{ConfigArgs, HttpPolicyArgs, SecretsArgs};
+use super::tokens::{AuditArgs, TokensArgs};
 
 /// The most log lines that the server gives at once.
 pub const MAX_LOG_LINES: u32 = 1000;
@@ -98,6 +100,20 @@ Examples:
 
     /// Show what one call has led to, as a tree
     Trace(TraceArgs),
+
+    /// Make apps, choose the limits of their calls, delete them
+    Apps(AppsArgs),
+
+    /// Make and revoke tokens
+    Tokens(TokensArgs),
+
+    /// Show who has changed what
+    #[command(after_help = "\
+Examples:
+  picloud audit --app shop --since 7d
+  picloud audit --by ci -n 10
+  picloud audit --all -o json > audit.jsonl   everything that is kept, a document a line")]
+    Audit(AuditArgs),
 }
 
 /// The app that a command is about.

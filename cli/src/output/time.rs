@@ -43,18 +43,37 @@ pub fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     }
     let wrong =
         || format!("`{text}` is no time: write how long ago (30s, 5m, 2h, 7d), or 2026-01-31T12:00:00Z");
-    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = seconds(text).ok_or_else(wrong)?;
+    let second = now.as_second().checked_sub(seconds).ok_or_else(wrong)?;
+    Timestamp::from_second(second).map_err(|_| wrong())
+}
+
+/// The moment that `--expires` means: how long after `now`, or a time of its own.
+///
+/// # Errors
+///
+/// Says what it should look like.
+pub fn from_now(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let wrong = || format!("`{text}` is no time: write in how long (12h, 90d), or 2027-01-31T12:00:00Z");
+    let second = seconds(text).and_then(|seconds| now.as_second().checked_add(seconds));
+    second.and_then(|second| Timestamp::from_second(second).ok()).ok_or_else(wrong)
+}
+
+/// `30s`, `5m`, `2h` or `7d` in seconds.
+fn seconds(text: &str) -> Option<i64> {
+    let unit = text.chars().last()?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
         'h' => 3600,
         'd' => 86_400,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let count: i64 = text[..text.len() - 1].parse().ok().filter(|count| *count >= 0).ok_or_else(wrong)?;
-    let second =
-        now.as_second().checked_sub(count.checked_mul(seconds).ok_or_else(wrong)?).ok_or_else(wrong)?;
-    Timestamp::from_second(second).map_err(|_| wrong())
+    let count: i64 = text[..text.len() - 1].parse().ok().filter(|count| *count >= 0)?;
+    count.checked_mul(seconds)
 }
 
 /// The time as the API takes it.
@@ -79,7 +98,9 @@ mod tests {
         check("2026-01-01T00:00:00+01:00", "2025-12-31T23:00:00Z");
         for wrong in ["", "5", "m", "-5m", "5 m", "1.5h", "9223372036854775807d", "yesterday", "5é"] {
             assert!(since(wrong, now).unwrap_err().contains("is no time"), "{wrong}");
+            assert!(from_now(wrong, now).unwrap_err().contains("is no time"), "{wrong}");
         }
+        assert_eq!(from_now("2d", now).unwrap().to_string(), "2026-02-02T12:00:00Z");
     }
 
     #[test]

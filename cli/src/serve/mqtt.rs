@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Storage;
+use super::storage::Storage;
 use crate::config::ServeConfig;
 
 /// What a packet has besides the data of its event, in bytes, at most: the topic, and what others say of it.

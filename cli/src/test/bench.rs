@@ -56,7 +56,12 @@ impl Bench {
             scripts.insert(version_id, &*script.source);
             let reference = Arc::new(reference(script, &script.source, version_id));
             // Whether it has a function for them is found when it is called.
-            let script = ActiveScript { script: reference, handles_requests: true, handles_events: true };
+            let script = ActiveScript {
+                script: reference,
+                handles_requests: true,
+                handles_events: true,
+                access: Arc::default(),
+            };
             by_name.insert(script.script.script.clone(), script);
         }
         let Settings { secrets, config: values } = settings;

@@ -16,6 +16,7 @@ use super::Dispatcher;
 use super::attempt::{Attempt, Ran, kept};
 use crate::answer::{AnswerOp, KeepAnswer};
 use crate::call::{Answer, AppId, Cost, ExecRequest, Failure, Fault, Outcome, Payload, ScriptRef};
+use crate::deferred::Stored;
 use crate::event::{EventOp, NewEvent};
 use crate::limits::Limits;
 use crate::problem::Code;
@@ -28,8 +29,8 @@ impl Dispatcher {
         script: Arc<ScriptRef>,
         limits: Arc<Limits>,
     ) -> Result<ExecRequest, Failure> {
-        let (call, traceparent) = crate::deferred::to_call(event)?;
-        let tells = crate::deferred::callback(event, self.clock.now_ms());
+        let Stored { call, traceparent, principal, callback } = crate::deferred::stored(event)?;
+        let tells = callback.map(|url| Box::new(crate::callback::event(event, &url, self.clock.now_ms())));
         Ok(ExecRequest {
             script,
             execution_id: event.id,
@@ -37,8 +38,8 @@ impl Dispatcher {
             parent_execution_id: event.cause.parent,
             trigger_depth: event.trigger_depth(),
             completes: Some(event.id),
-            keeps: Some(KeepAnswer::Expected { tells: tells.map(Box::new) }),
-            principal: None,
+            keeps: Some(KeepAnswer::Expected { tells }),
+            principal,
             limits,
             traceparent,
             payload: Payload::Http(call),

@@ -1,10 +1,13 @@
 //! The way in: HTTP requests become calls, outcomes become HTTP answers.
 //!
-//! `server` accepts connections, `router` tells scripts from the control plane, `body` reads bodies, `request` and
-//! `answer` translate, `wishes` reads what callers ask for beside an answer, `kept` and `repetition` keep answers for
+//! `server` accepts connections, `router` tells scripts from the control plane, `aim` finds what a request is
+//! for, `access` who has to be there, `unscripted` answers without a script, `body` reads bodies, `request` and `answer`
+//! translate, `wishes` reads what callers ask for beside an answer, `kept` and `repetition` keep answers for
 //! them, `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end`
 //! keeps a call running whose caller has left, `unsent` counts answers that nobody takes.
 
+mod access;
+mod aim;
 mod answer;
 mod body;
 mod idle;
@@ -15,6 +18,7 @@ mod request;
 mod router;
 mod server;
 mod to_the_end;
+mod unscripted;
 mod unsent;
 mod wishes;
 
@@ -25,26 +29,31 @@ pub use router::{Guard, Router, is_script_path};
 pub use server::{ServerConfig, serve};
 pub use unsent::{AnswerMemory, AnswerRoom};
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::Request;
+use tower::{Layer as _, ServiceExt as _};
+use tower_http::cors::CorsLayer;
 
 use crate::active::Active;
+use crate::attempts::Attempts;
 use crate::call::{ExecRequest, Outcome, Payload};
 use crate::callback;
 use crate::executor::Executor;
 use crate::gate::{Gate, Overloaded};
+use crate::ingress::aim::{Aim, To};
 use crate::ingress::idle::Activity;
 use crate::ingress::kept::{Again, Seen};
 use crate::ingress::lingering::Lingering;
 use crate::ingress::repetition::Claim;
-use crate::ingress::request::Target;
+use crate::ingress::request::{Client, Target};
 use crate::ingress::to_the_end::ToTheEnd;
 use crate::ingress::wishes::Wishes;
-use crate::ports::{Clock, ExecutionLog};
+use crate::ports::{Clock, ExecutionLog, Principals};
 use crate::problem::{Code, Problem};
 use crate::record::keep;
 
@@ -62,6 +71,10 @@ pub struct Ingress {
     pub answers: AnswerMemory,
     /// Keeps answers.
     pub kept: KeptCalls,
+    /// Who calls.
+    pub principals: Arc<dyn Principals>,
+    /// Who was wrong too often about who they are.
+    pub attempts: Arc<Attempts>,
     /// Where executions are recorded.
     pub log: Arc<dyn ExecutionLog>,
     /// The time of day.
@@ -76,19 +89,39 @@ impl Ingress {
         peer: std::net::SocketAddr,
         connection: Arc<Activity>,
     ) -> Response<Body> {
-        let path = request.uri().path().to_owned();
-        let result = self.call(request, peer, connection).await;
-        result.unwrap_or_else(|problem| problem.instance(path).into_response())
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let aim = aim::aim(&self.active.current(), &head);
+        let cors = aim.as_ref().ok().and_then(|aim| aim.route.as_ref()?.cors.clone());
+        let request = Request::from_parts(head, body);
+        let answer = async move |request| {
+            let result = match aim {
+                Ok(aim) => self.call(aim, request, peer, connection).await,
+                Err(problem) => Err(problem),
+            };
+            result.unwrap_or_else(|problem| problem.instance(path).into_response())
+        };
+        match cors {
+            None => answer(request).await,
+            // In a box: most routes have none.
+            Some(cors) => Box::pin(with_cors(&cors, request, answer)).await,
+        }
     }
 
     async fn call(
         self: Arc<Self>,
+        aim: Aim,
         request: Request<Lingering>,
         peer: std::net::SocketAddr,
         connection: Arc<Activity>,
     ) -> Result<Response, Problem> {
-        let target = request::target(&self.active.current(), request.uri().path())?;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let who = self.who(&aim, &mut head, peer.ip())?;
+        let target = match (aim.to, aim.route) {
+            (To::Script(target), _) => target,
+            (To::Goal(parameters), Some(route)) => return unscripted::answer(&route.goal, &parameters),
+            (To::Goal(_), None) => return Err(Problem::new(Code::Internal)),
+        };
         let wishes = Wishes::of(&head)?;
         if let Some(url) = &wishes.callback {
             self.check_callback(&target, url)?;
@@ -101,7 +134,8 @@ impl Ingress {
             Code::Saturated => problem.retry_after(self.gate.refuse().retry_after_secs),
             _ => problem,
         })?;
-        let request = request::to_call(head, held.body.clone(), target, peer.ip());
+        let principal = self.who_signed(who, &held.body, peer.ip())?;
+        let request = request::to_call(head, held.body.clone(), target, Client { ip: peer.ip(), principal });
         let claim = match wishes.idempotency_key {
             None => None,
             // In a box: most requests have no key, and would move the room for this about.
@@ -189,6 +223,28 @@ impl Ingress {
     /// Answers that nobody takes leave no room for another one.
     fn full(&self) -> Problem {
         saturated(self.gate.refuse()).detail(unsent::FULL)
+    }
+}
+
+/// Answer a request of a page of another origin, or tell a browser whether the page may send it.
+async fn with_cors<A>(cors: &CorsLayer, request: Request<Lingering>, answer: A) -> Response<Body>
+where
+    A: AsyncFnOnce(Request<Lingering>) -> Response<Body>,
+{
+    let mut answer = Some(answer);
+    let service = tower::service_fn(move |request| {
+        let answer = answer.take();
+        async move {
+            Ok::<_, Infallible>(match answer {
+                Some(answer) => answer(request).await,
+                // It is asked once.
+                None => Problem::new(Code::Internal).into_response(),
+            })
+        }
+    });
+    match cors.layer(service).oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }
 

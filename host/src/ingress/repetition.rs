@@ -9,7 +9,7 @@ use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::answer::{Digest256, Idempotency, full_path};
-use crate::call::{AppId, ExecRequest, HttpCall};
+use crate::call::{AppId, ExecRequest, HttpCall, Principal};
 use crate::problem::{Code, Problem};
 
 /// A key, with the app and the script that it is unique for.
@@ -39,7 +39,7 @@ impl Claim {
         if !under_way.0.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.clone()) {
             return Err(Problem::new(Code::IdempotencyKeyBusy).retry_after(1));
         }
-        let sameness = Sameness::of(&full_path(request, &call.path), call);
+        let sameness = Sameness::of(&full_path(request, &call.path), request.principal.as_ref(), call);
         Ok(Self { under_way: under_way.clone(), scope, sameness })
     }
 
@@ -99,7 +99,7 @@ const CHANGING: &[&str] = &[
 struct Sameness(Digest256);
 
 impl Sameness {
-    fn of(path: &str, call: &HttpCall) -> Self {
+    fn of(path: &str, principal: Option<&Principal>, call: &HttpCall) -> Self {
         let mut hash = Sha256::new();
         // Each part comes after its length, so that none can pass for two.
         let mut add = |part: &[u8]| {
@@ -110,6 +110,9 @@ impl Sameness {
         add(path.as_bytes());
         add(call.query.as_ref().map_or("", |query| query).as_bytes());
         add(&[u8::from(call.query.is_some())]);
+        // What one principal is told is not for another one.
+        add(principal.map_or("", |principal| &principal.kind).as_bytes());
+        add(principal.map_or("", |principal| &principal.name).as_bytes());
         // Any of them may be what a script lets its caller in by.
         let mut names: Vec<&str> = call.headers.keys().map(http::HeaderName::as_str).collect();
         names.retain(|name| !CHANGING.contains(name) && !name.starts_with("x-forwarded-"));
@@ -157,7 +160,7 @@ mod tests {
     fn call(change: impl FnOnce(&mut HttpCall)) -> Digest256 {
         let mut call = HttpCall { method: "POST".into(), body: "b".into(), ..HttpCall::default() };
         change(&mut call);
-        Sameness::of("/default/s", &call).fingerprint()
+        Sameness::of("/default/s", None, &call).fingerprint()
     }
 
     #[test]
@@ -167,6 +170,8 @@ mod tests {
                 call.headers.append(name, HeaderValue::from_static(value));
             }
         };
+        let ann = Principal { kind: "token".into(), name: "ann".into() };
+        let post = HttpCall { method: "POST".into(), body: "b".into(), ..HttpCall::default() };
         let mut all = vec![
             call(|_| ()),
             call(|call| call.method = "PATCH".into()),
@@ -177,8 +182,10 @@ mod tests {
             call(header("authorization", "b")),
             call(header("cookie", "b")),
             call(header("x-api-key", "b")),
+            Sameness::of("/default/s", Some(&ann), &post).fingerprint(),
             Sameness::of(
                 "/default/t",
+                None,
                 &HttpCall { method: "POST".into(), body: "b".into(), ..HttpCall::default() },
             )
             .fingerprint(),
@@ -191,13 +198,14 @@ mod tests {
         assert_eq!(others, [all[0]; 3]);
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 10);
+        assert_eq!(all.len(), 11);
     }
 
     #[test]
     fn the_key_to_the_answer_needs_the_request_and_the_salt() {
-        let sameness =
-            |body: &'static str| Sameness::of("/", &HttpCall { body: body.into(), ..HttpCall::default() });
+        let sameness = |body: &'static str| {
+            Sameness::of("/", None, &HttpCall { body: body.into(), ..HttpCall::default() })
+        };
         let key = sameness("a").access_key(&[1; 16]);
         assert_eq!((key.len(), sameness("a").access_key(&[1; 16])), (22, key.clone()));
         assert_ne!(sameness("b").access_key(&[1; 16]), key);

@@ -8,41 +8,33 @@ use http::HeaderMap;
 use http::request::Parts;
 use uuid::Uuid;
 
-use crate::active::ActiveSet;
-use crate::call::{BUILT_IN_ROUTE, ExecRequest, HttpCall, Payload, ScriptRef};
+use crate::call::{ExecRequest, HttpCall, Payload, Principal, ScriptRef};
 use crate::limits::Limits;
-use crate::problem::{Code, Problem};
 
 /// A request id of a caller is taken over up to this length, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// What a path leads to.
+/// The script that a request leads to.
 pub(super) struct Target {
     pub(super) script: Arc<ScriptRef>,
     pub(super) limits: Arc<Limits>,
-    /// The path below the route, starting with `/`.
+    /// The path below the built-in route, or the whole path for another route; starting with `/`.
     pub(super) rest: String,
+    /// The route, as it is written.
+    pub(super) route: Arc<str>,
+    /// Its parameters, decoded.
+    pub(super) params: Vec<(String, String)>,
 }
 
-/// Find the script of `/{app}/{script}` or of something below it.
-pub(super) fn target(active: &ActiveSet, path: &str) -> Result<Target, Problem> {
-    let mut parts = path.splitn(4, '/').skip(1);
-    let (app, script) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let rest = parts.next().map_or_else(|| "/".to_owned(), |rest| format!("/{rest}"));
-    let found = active.apps.get(app).and_then(|found| Some((found, found.scripts.get(script)?)));
-    let Some((app, active_script)) = found else {
-        return Err(Problem::new(Code::RouteNotFound).detail(format!("no script is served at {path}")));
-    };
-    if !active_script.handles_requests {
-        let detail = format!("the script {script} has no function handle, so it answers no requests");
-        return Err(Problem::new(Code::HandlerMissing).detail(detail));
-    }
-    Ok(Target { script: active_script.script.clone(), limits: app.limits.clone(), rest })
+/// Who calls, and from where.
+pub(super) struct Client {
+    pub(super) ip: IpAddr,
+    pub(super) principal: Option<Principal>,
 }
 
 /// Put the call together.
-pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client_ip: IpAddr) -> ExecRequest {
-    let Target { script, limits, rest } = target;
+pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client: Client) -> ExecRequest {
+    let Target { script, limits, rest, route, params } = target;
     let execution_id = Uuid::now_v7();
     ExecRequest {
         script,
@@ -52,19 +44,19 @@ pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client_ip: IpAdd
         trigger_depth: 0,
         completes: None,
         keeps: None,
-        principal: None,
+        principal: client.principal,
         limits,
         traceparent: traceparent(&head.headers),
         payload: Payload::Http(HttpCall {
             method: head.method.as_str().to_owned(),
             path: rest,
-            route: BUILT_IN_ROUTE.into(),
+            route,
             query: head.uri.query().map(str::to_owned),
-            params: Vec::new(),
+            params,
             request_id: request_id(&head.headers).unwrap_or_else(|| execution_id.to_string()),
             headers: head.headers,
             body,
-            client_ip: Some(client_ip),
+            client_ip: Some(client.ip),
         }),
     }
 }
@@ -107,14 +99,6 @@ mod tests {
         assert_eq!(traceparent(&headers("traceparent", good)).as_deref(), Some(good));
         for bad in ["", "00-xyz", &good.to_uppercase(), &format!("{good}-1")] {
             assert_eq!(traceparent(&headers("traceparent", bad)), None);
-        }
-    }
-
-    #[test]
-    fn nothing_is_found_in_an_empty_set() {
-        for path in ["/", "", "//", "/a", "/a/", "/a/b", "/a/b/c", "*"] {
-            let problem = target(&ActiveSet::default(), path).map(|_| ()).unwrap_err();
-            assert_eq!(problem.code(), Code::RouteNotFound, "{path}");
         }
     }
 }

@@ -116,6 +116,10 @@ codes! {
     WebhookUnavailable: "webhook-unavailable", SERVICE_UNAVAILABLE, None;
     /// A token is needed.
     Unauthorized: "unauthorized", UNAUTHORIZED, None;
+    /// A name and its password are needed.
+    CredentialsInvalid: "credentials-invalid", UNAUTHORIZED, None;
+    /// Who is there cannot be checked at present.
+    AccessUnavailable: "access-unavailable", SERVICE_UNAVAILABLE, None;
     /// The token does not allow this.
     Forbidden: "forbidden", FORBIDDEN, None;
     /// Too many attempts from this address were wrong.
@@ -142,6 +146,16 @@ codes! {
     AppInvalid: "app-invalid", UNPROCESSABLE_ENTITY, None;
     /// What is to be deleted was not named twice.
     ConfirmationMissing: "confirmation-missing", BAD_REQUEST, None;
+    /// There is no such route.
+    RouteUnknown: "route-unknown", NOT_FOUND, None;
+    /// The route is not understood.
+    RouteInvalid: "route-invalid", UNPROCESSABLE_ENTITY, None;
+    /// What the route takes is taken.
+    RouteConflict: "route-conflict", CONFLICT, None;
+    /// The app has as many routes as it may.
+    TooManyRoutes: "too-many-routes", CONFLICT, None;
+    /// Who has to be there is not understood.
+    AccessInvalid: "access-invalid", UNPROCESSABLE_ENTITY, None;
     /// There is no such script.
     ScriptNotFound: "script-not-found", NOT_FOUND, None;
     /// The script has no such version.

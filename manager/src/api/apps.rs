@@ -120,7 +120,7 @@ async fn get_app(
         (status = 201, description = "The app is new.", body = App,
          headers(("ETag" = String), ("Location" = String))),
         (status = 400, description = "`name-invalid`"),
-        (status = 409, description = "`too-many-apps`"),
+        (status = 409, description = "`too-many-apps`; `name-taken` by a route of another app"),
         (status = 412, description = "`precondition-failed`"),
         (status = 413, description = "`body-too-large`"),
         (status = 415, description = "`media-type-unsupported`"),

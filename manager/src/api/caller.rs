@@ -7,11 +7,11 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, header};
 
 use crate::api::{Auth, State};
-use crate::identity::Known;
+use crate::identity::{Known, bearer};
 use crate::scope::Permission;
 
 /// Who has sent a request.
@@ -52,17 +52,11 @@ impl Caller {
             return Self::Dev;
         }
         let Some(token) = bearer(headers) else { return Self::Nobody };
-        let now_ms = state.clock.now_ms();
         // A good token is good whatever else comes from its address: it cannot be guessed, so nothing is learnt.
-        if let Some(known) = state.publisher.identities().of_token(token, now_ms) {
-            if known.must_be_noted(now_ms) {
-                let (store, id) = (state.store.clone(), known.id);
-                // The store logs why it fails.
-                tokio::spawn(async move { drop(store.note_use(id, now_ms).await) });
-            }
+        if let Some(known) = state.bearers.find(token) {
             return Self::Known(known);
         }
-        match state.attempts.failed(address, now_ms) {
+        match state.attempts.failed(address, state.clock.now_ms()) {
             Ok(()) => Self::Unknown,
             Err(wait_ms) => Self::Limited { retry_after_secs: wait_ms.div_ceil(1000) },
         }
@@ -84,10 +78,4 @@ pub(crate) async fn identify(
 pub(crate) fn client_ip(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip().to_canonical())
-}
-
-/// The token in `Authorization: Bearer`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

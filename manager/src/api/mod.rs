@@ -26,6 +26,7 @@ mod precondition;
 mod problems;
 mod query;
 mod queues;
+mod routes;
 mod scripts;
 mod secrets;
 #[cfg(test)]
@@ -45,6 +46,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::any;
 use http::request::Parts;
 use picloud_host::active::Active;
+use picloud_host::attempts::Attempts;
 use picloud_host::call::AppId;
 use picloud_host::dispatcher::RunningCalls;
 use picloud_host::follow::Followers;
@@ -56,7 +58,7 @@ use picloud_host::ports::{Answers, Clock, Events, Kv};
 use picloud_host::problem::{Code, Problem};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::attempts::Attempts;
+use crate::identity::Bearers;
 use crate::name::Name;
 use crate::publish::Publisher;
 use crate::removal::Removals;
@@ -105,13 +107,15 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// Who may use the API.
     pub auth: Auth,
+    /// Who sends tokens.
+    pub bearers: Bearers,
     /// Who was wrong about it too often.
     pub attempts: Arc<Attempts>,
 }
 
 /// The REST API: everything under `/api`, and `/openapi.json`. To be merged with what else the server answers.
 pub fn router(state: State) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let (router, _) = all_routes().split_for_parts();
     router
         .method_not_allowed_fallback(finish::method_not_allowed)
         .route("/api", any(finish::not_found))
@@ -124,13 +128,14 @@ pub fn router(state: State) -> Router {
 }
 
 /// Every route with its metadata.
-fn routes() -> OpenApiRouter<State> {
+fn all_routes() -> OpenApiRouter<State> {
     OpenApiRouter::default()
         .merge(apps::router())
         .merge(tokens::router())
         .merge(audit::router())
         .merge(scripts::router())
         .merge(versions::router())
+        .merge(routes::router())
         .merge(executions::router())
         .merge(logs::router())
         .merge(metrics::router())

@@ -31,7 +31,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
 /// The OpenAPI 3.1 description of everything that [`crate::api::router`] answers.
 #[must_use]
 pub fn document() -> OpenApi {
-    let mut document = crate::api::routes().into_openapi();
+    let mut document = crate::api::all_routes().into_openapi();
     document.info = InfoBuilder::new()
         .title("PiCloud")
         .version(env!("CARGO_PKG_VERSION"))
@@ -42,6 +42,7 @@ pub fn document() -> OpenApi {
         tag("tokens", "What opens this API."),
         tag("audit", "Who has changed what."),
         tag("scripts", "Named sources with an address."),
+        tag("routes", "Which requests an app takes beside those for its scripts."),
         tag("versions", "Each upload of a script is one."),
         tag("executions", "Records of calls: what they answered, cost and logged."),
         tag("kv", "Keys and values of an app."),

@@ -48,6 +48,18 @@ pub(crate) struct TriggerPath {
     pub(crate) name: Name,
 }
 
+/// The route in a path with `{app}` and `{name}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct RoutePath {
+    /// The app's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) app: Name,
+    /// The route's name: lower-case letters, digits, `-` and `_`, 63 at most, the first a letter or digit.
+    #[param(value_type = String, example = "users")]
+    pub(crate) name: Name,
+}
+
 /// The secret or configuration value in a path with `{app}` and `{name}`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -193,6 +205,15 @@ impl FromRequestParts<State> for ScriptPath {
 }
 
 impl FromRequestParts<State> for TriggerPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        let (app, name) = app_and_name(parts).await?;
+        Ok(Self { app, name })
+    }
+}
+
+impl FromRequestParts<State> for RoutePath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use jiff::Timestamp;
 use picloud_host::problem::{Code, Problem};
+use picloud_host::route::Access;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,11 +13,13 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::{Deployer, Reader};
+use crate::api::auth::{AppAdmin, Deployer, Reader};
 use crate::api::body::Source;
 use crate::api::path::{AppPath, ScriptPath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
+use crate::api::routes::body::{AccessBody, RouteAccess};
+use crate::api::routes::check_secret;
 use crate::name::Name;
 use crate::store::Precondition;
 use crate::store::script::{self, Put, Upload};
@@ -26,6 +29,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
         .routes(routes!(list_scripts))
         .routes(routes!(get_script, put_script, delete_script))
         .routes(routes!(get_script_source))
+        .routes(routes!(put_script_access))
 }
 
 /// A script with the facts of its active version.
@@ -52,6 +56,9 @@ pub(crate) struct Script {
     image_bytes: u64,
     /// Fuel that compiling the source and running its top level took.
     load_fuel: u64,
+    /// Who has to be there for a request to be taken.
+    #[schema(value_type = RouteAccess)]
+    access: Access,
     /// When the script was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -71,6 +78,7 @@ impl From<script::Script> for Script {
             source_bytes: script.source_bytes,
             image_bytes: script.image_bytes,
             load_fuel: script.load_fuel,
+            access: script.access,
             created_at: timestamp(script.created_ms),
             updated_at: timestamp(script.updated_ms),
             app: script.app,
@@ -221,4 +229,40 @@ async fn get_script_source(
     let source = state.store.source_of(app, &path.name, None).await?;
     let source = source.ok_or_else(|| Problem::new(Code::ScriptNotFound))?;
     answer(&precondition, &source.source_hash, source.source)
+}
+
+/// Say who has to be there for a request for a script to be taken.
+///
+/// It holds at `/{app}/{script}` and below it, and for every route that asks for nobody. Other scripts of the app call it as
+/// before.
+#[utoipa::path(
+    put, path = "/api/v1/apps/{app}/scripts/{name}/access", tag = "scripts", security(("token" = ["app:{app}:admin"])),
+    params(
+        ScriptPath,
+        ("If-Match" = Option<String>, Header, description = "Only if the script has one of these `ETag`s."),
+    ),
+    request_body(description = "Who has to be there.", content((RouteAccess = "application/json"))),
+    responses(
+        (status = 200, description = "The script.", body = Script, headers(("ETag" = String))),
+        (status = 404, description = "`app-not-found`, `script-not-found`"),
+        (status = 412, description = "`precondition-failed`"),
+        (status = 413, description = "`body-too-large`"),
+        (status = 415, description = "`media-type-unsupported`"),
+        (status = 422, description = "`access-invalid`"),
+    ),
+)]
+async fn put_script_access(
+    _: AppAdmin,
+    state: State,
+    path: ScriptPath,
+    precondition: Precondition,
+    AccessBody(access): AccessBody,
+) -> Result<Response, Problem> {
+    let app = state.app_id(&path.app).await?;
+    let invalid = |detail: String| Problem::new(Code::AccessInvalid).detail(detail);
+    check_secret(&state, app, &access).map_err(invalid)?;
+    let store = state.store;
+    let change = async move { store.put_access(app, &path.name, &access, &precondition).await };
+    let script = state.publisher.change(change).await?;
+    Ok(([(header::ETAG, etag(&script.source_hash))], Json(Script::from(script))).into_response())
 }

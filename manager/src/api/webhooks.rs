@@ -1,7 +1,6 @@
 //! Webhooks: requests of others that prove to be genuine, and become events.
 
 mod delivery;
-mod signature;
 
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use http::StatusCode;
 use picloud_host::event::{Cause, EventOp};
 use picloud_host::ports::Transaction;
 use picloud_host::problem::{Code, Problem};
+use picloud_host::trigger::SignatureClaim;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,7 +19,6 @@ use crate::api::State;
 use crate::api::events::{Accepted, commit_failed};
 use crate::api::path::TriggerPath;
 use delivery::Delivery;
-use signature::Claim;
 
 pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(post_webhook))
@@ -57,7 +56,7 @@ async fn post_webhook(state: State, path: TriggerPath, request: Request) -> Resu
     })?;
     let refused = |detail: String| Problem::new(Code::SignatureInvalid).detail(detail);
     let (parts, body) = request.into_parts();
-    let claim = Claim::read(&webhook.scheme, &parts.headers).map_err(refused)?;
+    let claim = SignatureClaim::read(&webhook.scheme, &parts.headers).map_err(refused)?;
     let held =
         state.bodies.read(body, app.limits.event_bytes).await.map_err(|problem| match problem.code() {
             Code::BodyTooLarge => {

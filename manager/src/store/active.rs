@@ -8,6 +8,7 @@ use picloud_host::call::{AppId, ScriptRef, SourceHash, VersionId};
 use picloud_host::limits::Limits;
 use picloud_host::mqtt::MqttFilter;
 use picloud_host::ports::StoreError;
+use picloud_host::route::RouteTable;
 use picloud_host::secret::AppSecrets;
 use picloud_host::trigger::{
     AppTriggers, KvChanges, KvTrigger, MqttTrigger, Queue, Target, TopicFilter, TopicTrigger, Webhook,
@@ -16,6 +17,8 @@ use sqlx::FromRow;
 
 use crate::store::app::own_limits;
 use crate::store::http_policy;
+use crate::store::route;
+use crate::store::script::access_of;
 use crate::store::secret;
 use crate::store::trigger::config::KeyChange;
 use crate::store::trigger::{self, Trigger, TriggerConfig, select_trigger};
@@ -39,6 +42,7 @@ struct ScriptColumns {
     source_hash: Option<String>,
     handles_requests: Option<bool>,
     handles_events: Option<bool>,
+    access: Option<String>,
 }
 
 impl Store {
@@ -67,6 +71,7 @@ impl Store {
         let scripts: Vec<Row> = sqlx::query_as(SCRIPTS).fetch_all(&mut *tx).await?;
         let triggers: Vec<trigger::Row> = sqlx::query_as(TRIGGERS).fetch_all(&mut *tx).await?;
         let policies: Vec<(i64, String)> = sqlx::query_as(POLICIES).fetch_all(&mut *tx).await?;
+        let routes: Vec<route::Row> = sqlx::query_as(route::ALL).fetch_all(&mut *tx).await?;
         let secrets = secret::all(&mut tx).await?;
         let config: Vec<(i64, String, String)> = sqlx::query_as(CONFIG).fetch_all(&mut *tx).await?;
         tx.commit().await?;
@@ -80,6 +85,7 @@ impl Store {
         for (app, policy) in policies {
             add_policy(&mut set, AppId(app), &policy);
         }
+        set.routes = RouteTable::new(routes.into_iter().filter_map(route::Row::into_route).collect());
         self.add_secrets(&mut set, &secrets);
         add_config(&mut set, config);
         Ok(set)
@@ -88,7 +94,7 @@ impl Store {
 
 const SCRIPTS: &str = "
     select app.id as app_id, app.name as app, app.limits, s.name as script, v.id as version_id, v.number, v.source_hash,
-           v.handles_requests, v.handles_events
+           v.handles_requests, v.handles_events, s.access
     from   app
     left   join script s on s.app_id = app.id
     left   join script_version v on v.id = s.active_version_id
@@ -215,10 +221,19 @@ impl ScriptColumns {
             return None;
         };
         let version_id = VersionId(version_id);
+        // Nobody may call a script of which it is not known who may.
+        let access = match access_of(self.access.as_deref()) {
+            Ok(access) => Arc::new(access),
+            Err(error) => {
+                tracing::error!(%app, %script, %error, "the script's access is damaged in the database");
+                return None;
+            }
+        };
         Some(ActiveScript {
             script: Arc::new(ScriptRef { app_id, app, script, version_id, version, source_hash }),
             handles_requests: self.handles_requests.unwrap_or_default(),
             handles_events: self.handles_events.unwrap_or_default(),
+            access,
         })
     }
 }

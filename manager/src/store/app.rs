@@ -8,7 +8,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::store::column::{damaged, to_u64};
 use crate::store::script::Put;
-use crate::store::{ChangeError, Precondition, Store, failed, principal};
+use crate::store::{ChangeError, Precondition, Store, failed, principal, route};
 
 /// The most apps that a server has.
 pub const MAX_APPS: u32 = 1000;
@@ -150,7 +150,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`ChangeError::Precondition`] and [`ChangeError::TooManyApps`]; the database failed.
+    /// [`ChangeError::Precondition`], [`ChangeError::TooManyApps`], and [`ChangeError::NameTaken`] by a route of another app;
+    /// the database failed.
     pub async fn put_app(
         &self,
         name: &Name,
@@ -169,6 +170,9 @@ impl Store {
             let count: i64 = sqlx::query_scalar("select count(*) from app").fetch_one(&mut *tx).await?;
             if count >= i64::from(MAX_APPS) {
                 return Err(ChangeError::TooManyApps);
+            }
+            if route::claims_name(&mut tx, name).await? {
+                return Err(ChangeError::NameTaken);
             }
             sqlx::query("insert into app (name, created_ms) values ($1, $2)")
                 .bind(name.as_str())

@@ -2,6 +2,8 @@
 
 use picloud_host::ports::StoreError;
 
+use crate::store::route::RouteConflict;
+
 /// Why a change did not happen. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -29,6 +31,15 @@ pub enum ChangeError {
     /// There is no such version.
     #[error("there is no such version")]
     NoVersion,
+    /// There is no such route.
+    #[error("there is no such route")]
+    NoRoute,
+    /// The route cannot be there beside the others.
+    #[error(transparent)]
+    Route(#[from] RouteConflict),
+    /// The app has as many routes as it may.
+    #[error("the app has as many routes as it may")]
+    TooManyRoutes,
     /// There is no such trigger.
     #[error("there is no such trigger")]
     NoTrigger,

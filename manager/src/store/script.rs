@@ -3,6 +3,7 @@
 use picloud_host::call::{AppId, SourceHash};
 use picloud_host::loader::LoadReport;
 use picloud_host::ports::StoreError;
+use picloud_host::route::Access;
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
@@ -33,12 +34,33 @@ pub struct Script {
     /// Fuel that loading it took.
     #[sqlx(try_from = "i64")]
     pub load_fuel: u64,
+    /// Who has to be there for a request to be taken.
+    #[sqlx(try_from = "AccessColumn")]
+    pub access: Access,
     /// When the script was created, in milliseconds since the Unix epoch.
     #[sqlx(try_from = "i64")]
     pub created_ms: u64,
     /// When its active version last changed, in milliseconds since the Unix epoch.
     #[sqlx(try_from = "i64")]
     pub updated_ms: u64,
+}
+
+/// The column `access`: JSON, null for nobody.
+#[derive(sqlx::Type)]
+#[sqlx(transparent)]
+pub(super) struct AccessColumn(Option<String>);
+
+impl TryFrom<AccessColumn> for Access {
+    type Error = serde_json::Error;
+
+    fn try_from(column: AccessColumn) -> Result<Self, serde_json::Error> {
+        access_of(column.0.as_deref())
+    }
+}
+
+/// What the column `access` holds.
+pub(super) fn access_of(stored: Option<&str>) -> Result<Access, serde_json::Error> {
+    stored.map_or_else(|| Ok(Access::None), serde_json::from_str)
 }
 
 /// A source that has been loaded, ready to become a version.
@@ -67,7 +89,7 @@ macro_rules! select_script {
         concat!(
             "select app.name as app, s.name, v.number as version, v.handles_requests, v.handles_events, \
                     v.source_hash, octet_length(v.source) as source_bytes, v.image_bytes, v.load_fuel, \
-                    s.created_ms, s.updated_ms \
+                    s.access, s.created_ms, s.updated_ms \
              from script s \
              join app on app.id = s.app_id \
              join script_version v on v.id = s.active_version_id ",
@@ -106,6 +128,32 @@ impl Store {
         let script = fetch(&mut tx, script_id).await?;
         tx.commit().await?;
         Ok((put, script))
+    }
+
+    /// Say who has to be there for a request for a script to be taken. The precondition is about its source.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NoScript`] and [`ChangeError::Precondition`]; the database failed.
+    pub async fn put_access(
+        &self,
+        app: AppId,
+        name: &Name,
+        access: &Access,
+        precondition: &Precondition,
+    ) -> Result<Script, ChangeError> {
+        let mut tx = self.begin().await?;
+        let script = find(&mut tx, app, name).await?.ok_or(ChangeError::NoScript)?;
+        precondition.check(Some(&script.source_hash))?;
+        let text = serde_json::to_string(access).unwrap_or_default();
+        sqlx::query("update script set access = $1 where id = $2")
+            .bind((!access.is_none()).then_some(text))
+            .bind(script.id)
+            .execute(&mut *tx)
+            .await?;
+        let script = fetch(&mut tx, script.id).await?;
+        tx.commit().await?;
+        Ok(script)
     }
 
     /// Delete a script with all its versions.

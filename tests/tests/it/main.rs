@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod apps;
 mod async_calls;
 mod docs;
 mod events;
@@ -17,6 +18,7 @@ mod kv;
 mod mqtt;
 mod process;
 mod rest;
+mod routes;
 mod scripts;
 mod secrets;
 mod tidy;

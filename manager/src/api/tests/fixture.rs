@@ -20,6 +20,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::api::{Auth, State, router};
+use crate::identity::Bearers;
 use crate::publish::Publisher;
 use crate::removal::Removals;
 use crate::schedule::Scheduler;
@@ -85,6 +86,7 @@ impl TestApi {
         let (loader, active) = (Arc::new(FakeLoader::default()), Arc::new(Active::default()));
         let store = test.store.clone();
         let publisher = Publisher::new(store.clone(), active.clone(), limits);
+        let identities = publisher.identities().clone();
         let telemetry = Fixture::new().await;
         let clock: Arc<dyn Clock> = test.clock.clone();
         let options = SequencerOptions { clock: clock.clone(), ..SequencerOptions::default() };
@@ -107,6 +109,7 @@ impl TestApi {
             limits,
             telemetry: Arc::clone(&telemetry.telemetry),
             auth,
+            bearers: Bearers { identities, store: test.store.clone(), clock: test.clock.clone() },
             attempts: Arc::default(),
         };
         Self { router: router(state.clone()), state, test, loader, active, telemetry }

@@ -8,10 +8,9 @@ use http::HeaderMap;
 use picloud_host::call::{AppId, EventCall};
 use picloud_host::event::{Cause, EventKind, Lane, NewEvent};
 use picloud_host::problem::{Code, Problem};
-use picloud_host::trigger::{MAX_DEDUPE_KEY_BYTES, Webhook, WebhookScheme};
+use picloud_host::trigger::{MAX_DEDUPE_KEY_BYTES, Webhook, WebhookScheme, signature_header};
 use serde_json::Value;
 
-use super::signature::header_of;
 use crate::api::body::{json, media_type};
 use crate::name::Name;
 
@@ -98,7 +97,7 @@ impl Delivery<'_> {
     }
 
     fn visible_headers(&self) -> BTreeMap<&str, String> {
-        let signature = header_of(&self.webhook.scheme);
+        let signature = signature_header(&self.webhook.scheme);
         let mut visible = BTreeMap::<&str, String>::new();
         for (name, value) in self.headers {
             let name = name.as_str();

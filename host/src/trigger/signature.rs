@@ -6,9 +6,10 @@ use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
-use picloud_host::secret::SecretText;
-use picloud_host::trigger::{SignatureEncoding, WebhookScheme};
 use sha2::Sha256;
+
+use super::{SignatureEncoding, WebhookScheme};
+use crate::secret::SecretText;
 
 /// The header of GitHub's signature.
 const GITHUB: &str = "x-hub-signature-256";
@@ -28,9 +29,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a request says to prove that it is genuine. Nothing of it is to be believed before [`Claim::holds`].
+/// What a request says to prove that it is genuine. Nothing of it is to be believed before [`SignatureClaim::holds`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Claim {
+pub struct SignatureClaim {
     /// When it was signed, as it is written, if that is part of what was signed.
     time: Option<String>,
     /// One of these must be right.
@@ -38,7 +39,8 @@ pub(super) struct Claim {
 }
 
 /// The header that has the signature, in lower case.
-pub(super) fn header_of(scheme: &WebhookScheme) -> &str {
+#[must_use]
+pub fn signature_header(scheme: &WebhookScheme) -> &str {
     match scheme {
         WebhookScheme::GitHub => GITHUB,
         WebhookScheme::Stripe => STRIPE,
@@ -46,14 +48,14 @@ pub(super) fn header_of(scheme: &WebhookScheme) -> &str {
     }
 }
 
-impl Claim {
+impl SignatureClaim {
     /// Read what a request says. The body is not needed for this, so a request that says nothing is refused before it.
     ///
     /// # Errors
     ///
     /// What is missing or not understood.
-    pub(super) fn read(scheme: &WebhookScheme, headers: &HeaderMap) -> Result<Self, String> {
-        let name = header_of(scheme);
+    pub fn read(scheme: &WebhookScheme, headers: &HeaderMap) -> Result<Self, String> {
+        let name = signature_header(scheme);
         let mut values = headers.get_all(name).iter();
         let value = values.next().ok_or_else(|| format!("The header {name} is missing."))?;
         let value = value.to_str().ok().filter(|_| values.next().is_none());
@@ -94,7 +96,7 @@ impl Claim {
     /// # Errors
     ///
     /// Why the request is not to be believed.
-    pub(super) fn holds(&self, secret: &SecretText, body: &[u8], now_ms: u64) -> Result<(), &'static str> {
+    pub fn holds(&self, secret: &SecretText, body: &[u8], now_ms: u64) -> Result<(), &'static str> {
         // A key may have any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
             return Err("The secret cannot be used.");
@@ -150,7 +152,7 @@ mod tests {
     }
 
     fn check(scheme: &WebhookScheme, header: (&str, &str), key: &str, body: &str, now_ms: u64) -> bool {
-        Claim::read(scheme, &headers(&[header]))
+        SignatureClaim::read(scheme, &headers(&[header]))
             .is_ok_and(|claim| claim.holds(&secret(key), body.as_bytes(), now_ms).is_ok())
     }
 
@@ -236,8 +238,8 @@ mod tests {
     fn two_headers_are_no_proof() {
         let header = format!("sha256={GITHUB_DIGEST}");
         let twice = headers(&[(GITHUB, "sha256=00"), (GITHUB, &header)]);
-        assert!(Claim::read(&WebhookScheme::GitHub, &twice).is_err());
-        let missing = Claim::read(&WebhookScheme::Stripe, &headers(&[(GITHUB, &header)]));
+        assert!(SignatureClaim::read(&WebhookScheme::GitHub, &twice).is_err());
+        let missing = SignatureClaim::read(&WebhookScheme::Stripe, &headers(&[(GITHUB, &header)]));
         assert_eq!(missing.unwrap_err(), "The header stripe-signature is missing.");
     }
 }

@@ -1,0 +1,74 @@
+//! The commands about apps.
+
+use clap::{Args, Subcommand};
+
+/// `picloud apps`.
+#[derive(Debug, Clone, Args)]
+pub struct AppsArgs {
+    /// What to do; without it the apps are listed
+    #[command(subcommand)]
+    pub command: Option<AppsCommand>,
+}
+
+/// What to do with apps.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AppsCommand {
+    /// List the apps that the token may read
+    List,
+    /// Show an app with the limits of its calls
+    Show {
+        /// The app
+        name: String,
+    },
+    /// Make a new app
+    #[command(after_help = "\
+Examples:
+  picloud apps create shop
+  picloud apps create guests --description 'Scripts of the guests' --limit fuel=10000000 --limit deadline_ms=1000")]
+    Create(AppSettings),
+    /// Change the settings of an app; what is not named stays as it is
+    #[command(after_help = "\
+Examples:
+  picloud apps set shop --limit fuel=10000000
+  picloud apps set shop --limit fuel=          the server's limit again
+  picloud apps show shop                       the names of all limits")]
+    Set(AppSettings),
+    /// Delete an app with everything in it: scripts, keys, events, secrets, records
+    #[command(after_help = "\
+Example:
+  picloud apps rm shop --confirm shop
+
+Nothing of it can be had back.")]
+    Rm {
+        /// The app
+        name: String,
+        /// The app's name once more
+        #[arg(long, value_name = "NAME")]
+        confirm: String,
+    },
+}
+
+/// What can be chosen of an app.
+#[derive(Debug, Clone, Args)]
+pub struct AppSettings {
+    /// The app
+    pub name: String,
+
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+
+    /// A limit of its calls, as NAME=VALUE; may be repeated
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = setting)]
+    pub limits: Vec<(String, Option<u64>)>,
+}
+
+/// `NAME=VALUE`, and `NAME=` for none.
+fn setting(text: &str) -> Result<(String, Option<u64>), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let value = match value {
+        "" => None,
+        number => Some(number.parse().map_err(|_| format!("`{number}` is no whole number"))?),
+    };
+    Ok((name.to_owned(), value))
+}

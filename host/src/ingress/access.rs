@@ -1,0 +1,67 @@
+//! Who is there: whether a request comes from somebody whom the route or the script asks for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header;
+use http::request::Parts;
+
+use crate::call::Principal;
+use crate::ingress::Ingress;
+use crate::ingress::aim::Aim;
+use crate::problem::{Code, Problem};
+use crate::route::{Access, AccessCheck, Denied};
+use crate::secret::AppSecrets;
+
+/// A request whose head is fine.
+pub(super) struct Admitted {
+    check: AccessCheck,
+    secrets: Arc<AppSecrets>,
+}
+
+impl Ingress {
+    /// Look at the head of a request. What says who is there is taken out of it: scripts have no use for it.
+    pub(super) fn who(&self, aim: &Aim, head: &mut Parts, client: IpAddr) -> Result<Admitted, Problem> {
+        let principal = self.principals.take(&aim.app, &mut head.headers);
+        let secrets = self.active.current().apps.get(&aim.app).map(|app| app.secrets.clone());
+        let secrets = secrets.unwrap_or_default();
+        let check = aim.access.of_head(&head.headers, principal, &secrets);
+        if matches!(aim.access, Access::Basic { .. }) {
+            head.headers.remove(header::AUTHORIZATION);
+        }
+        match check {
+            Ok(check) => Ok(Admitted { check, secrets }),
+            Err(denied) => Err(self.denied(denied, client)),
+        }
+    }
+
+    /// Look at the body, too. Who is there then.
+    pub(super) fn who_signed(
+        &self,
+        admitted: Admitted,
+        body: &[u8],
+        client: IpAddr,
+    ) -> Result<Option<Principal>, Problem> {
+        let Admitted { check, secrets } = admitted;
+        check.of_body(body, &secrets, self.clock.now_ms()).map_err(|denied| self.denied(denied, client))
+    }
+
+    fn denied(&self, denied: Denied, client: IpAddr) -> Problem {
+        match denied {
+            Denied::Token => Problem::new(Code::Unauthorized)
+                .detail("This takes a token that may call scripts of the app."),
+            Denied::Basic { tried: false } => Problem::new(Code::CredentialsInvalid),
+            // A password can be guessed, given the time.
+            Denied::Basic { tried: true } => match self.attempts.failed(client, self.clock.now_ms()) {
+                Ok(()) => Problem::new(Code::CredentialsInvalid),
+                Err(wait_ms) => Problem::new(Code::TooManyAttempts).retry_after(wait_ms.div_ceil(1000)),
+            },
+            Denied::Signature(why) => Problem::new(Code::SignatureInvalid).detail(why),
+            Denied::NoSecret(name) => {
+                // Anybody can send a request, so this must not fill the log.
+                tracing::debug!(secret = name, "a route or a script has no secret");
+                Problem::new(Code::AccessUnavailable).retry_after(60)
+            }
+        }
+    }
+}
