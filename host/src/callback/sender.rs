@@ -104,7 +104,7 @@ impl Callbacks {
             })?
         };
         let until = Instant::now() + RESPONDED_WITHIN;
-        self.outbound.tell(request, until).await.map_err(|error| reason(&error))
+        self.outbound.tell(event.app, request, until).await.map_err(|error| reason(&error))
     }
 }
 

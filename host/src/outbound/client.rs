@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use http::StatusCode;
 use picloud_sdk_wit::picloud::sdk::http::{Error, Response};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::failure::explain;
-use super::guard::Resolver;
+use super::guard::{Resolver, SENDER};
 use super::policy::HttpPolicy;
 use super::redirect;
 use super::request::{Admitted, Outgoing};
+use super::shares::Shares;
 use super::tls::{Roots, config};
+use crate::call::AppId;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// Requests of all calls that are under way at the same time. More wait, and their time runs.
+/// Requests of all calls that are under way at the same time, those of one app half of them at most. More wait, and their
+/// time runs.
 const MAX_UNDER_WAY: usize = 256;
 
 /// How long a connection is kept that nobody uses. The timer that closes it ends when none is left, so an idle server
@@ -36,7 +39,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct Outbound {
     roots: Roots,
     clients: OnceCell<Clients>,
-    under_way: Semaphore,
+    under_way: Shares,
 }
 
 /// A client for each kind of permission, so that they share no connection.
@@ -48,6 +51,8 @@ struct Clients {
 /// What bounds one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
+    /// Whose request it is.
+    pub(crate) app: AppId,
     /// When the whole response has to be there.
     pub(crate) until: Instant,
     /// What its body may have, in bytes.
@@ -88,7 +93,7 @@ impl Outbound {
     /// Nothing is opened or read before the first request.
     #[must_use]
     pub fn new(roots: Roots) -> Self {
-        Self { roots, clients: OnceCell::new(), under_way: Semaphore::new(MAX_UNDER_WAY) }
+        Self { roots, clients: OnceCell::new(), under_way: Shares::new(MAX_UNDER_WAY) }
     }
 
     /// Send a request, follow redirects as far as the policy allows them, and read the whole response. Dropping the future
@@ -103,27 +108,30 @@ impl Outbound {
         policy: &HttpPolicy,
         bounds: Bounds,
     ) -> Result<Response, Error> {
-        let until = bounds.until;
+        let (app, until) = (bounds.app, bounds.until);
         let exchange = async {
-            // Never closed.
-            let _permit = self.under_way.acquire().await;
+            let _place = self.under_way.acquire(app).await;
             self.follow(request, policy, &bounds).await
         };
-        tokio::time::timeout_at(until, exchange).await.unwrap_or(Err(Error::TimedOut))
+        tokio::time::timeout_at(until, SENDER.scope(app, exchange)).await.unwrap_or(Err(Error::TimedOut))
     }
 
-    /// Send a request, and give the status of its response. Redirects are not followed and the body is not read.
+    /// Send a request of an app, and give the status of its response. Redirects are not followed and the body is not read.
     ///
     /// # Errors
     ///
     /// There is no response in time.
-    pub(crate) async fn tell(&self, request: Admitted, until: Instant) -> Result<StatusCode, Error> {
+    pub(crate) async fn tell(
+        &self,
+        app: AppId,
+        request: Admitted,
+        until: Instant,
+    ) -> Result<StatusCode, Error> {
         let exchange = async {
-            // Never closed.
-            let _permit = self.under_way.acquire().await;
+            let _place = self.under_way.acquire(app).await;
             Ok(self.exchange(&request).await?.status())
         };
-        tokio::time::timeout_at(until, exchange).await.unwrap_or(Err(Error::TimedOut))
+        tokio::time::timeout_at(until, SENDER.scope(app, exchange)).await.unwrap_or(Err(Error::TimedOut))
     }
 
     async fn follow(

@@ -5,14 +5,21 @@
 //! metadata services.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
 use url::{Host, Url};
 
-/// Names that are looked up at the same time. The system's resolver blocks a thread for each, for as long as it likes.
+use super::shares::Shares;
+use crate::call::AppId;
+
+/// Names that are looked up at the same time, those of one app half of them at most. The system's resolver blocks a thread
+/// for each, for as long as it likes.
 const MAX_LOOKUPS: usize = 32;
+
+tokio::task_local! {
+    /// Whose request is being sent: a resolver is told nothing but a name.
+    pub(super) static SENDER: AppId;
+}
 
 /// What it takes to allow an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,22 +188,26 @@ pub(super) struct Unresolved;
 #[derive(Clone)]
 pub(super) struct Resolver {
     private: bool,
-    lookups: Arc<Semaphore>,
+    lookups: Shares,
 }
 
 impl Resolver {
     /// A resolver that gives out public addresses only, and one that gives out private ones, too.
     pub(super) fn pair() -> [Self; 2] {
-        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        let lookups = Shares::new(MAX_LOOKUPS);
         [false, true].map(|private| Self { private, lookups: lookups.clone() })
     }
 
-    async fn lookup(self, name: String) -> Result<Addrs, Box<dyn std::error::Error + Send + Sync>> {
-        let permit = self.lookups.acquire_owned().await?;
+    async fn lookup(
+        self,
+        app: AppId,
+        name: String,
+    ) -> Result<Addrs, Box<dyn std::error::Error + Send + Sync>> {
+        let place = self.lookups.acquire(app).await;
         // On its own: the thread is busy until the system answers, even if the caller has given up.
         let found = tokio::spawn(async move {
             let found = tokio::net::lookup_host((name, 0)).await.map(|found| found.collect::<Vec<_>>());
-            drop(permit);
+            drop(place);
             found
         });
         let found = found.await?.map_err(|_| Unresolved)?;
@@ -211,13 +222,18 @@ impl Resolver {
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(self.clone().lookup(name.as_str().to_owned()))
+        // The client connects in the task of whoever sends. What it connects for nobody in particular shares a place.
+        let app = SENDER.try_with(|app| *app).unwrap_or(AppId(0));
+        Box::pin(self.clone().lookup(app, name.as_str().to_owned()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::outbound::tls::{Roots, config};
 
     #[track_caller]
     fn check(expected: Reach, addresses: &[&str]) {
@@ -288,6 +304,29 @@ mod tests {
         check(Reach::Never, &["224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"]);
         check(Reach::Never, &["100.100.100.200", "168.63.129.16", "192.0.0.192"]);
         check(Reach::Never, &["::", "fe80::1", "febf::1", "ff02::1", "fd00:ec2::254", "fd20:ce::254"]);
+    }
+
+    /// Notes for whom names are looked up.
+    struct Noting(std::sync::mpsc::Sender<Option<AppId>>);
+
+    impl Resolve for Noting {
+        fn resolve(&self, _: Name) -> Resolving {
+            let _ = self.0.send(SENDER.try_with(|app| *app).ok());
+            Box::pin(async { Err(Unresolved.into()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_client_looks_names_up_for_whoever_sends() {
+        let (noted, notes) = std::sync::mpsc::channel();
+        let tls = config(Roots::default()).unwrap();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
+        let client = client.dns_resolver(Arc::new(Noting(noted))).build().unwrap();
+        for app in [AppId(7), AppId(8)] {
+            let sent = SENDER.scope(app, client.get("http://nothing.invalid/").send());
+            assert!(sent.await.is_err());
+            assert_eq!(notes.recv().unwrap(), Some(app));
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! In reading order: `policy` (what an app allows), `request` (what a script asks for, and the proof that the policy
 //! allows it), `guard` (which addresses are on the public internet), `redirect` (where a response sends on to), `tls`
-//! (whose certificates are believed), `client` (connections, bounds, the loop over redirects), `failure` (why there is no
+//! (whose certificates are believed), `shares` (places for the requests
+//! of each app), `client` (connections, bounds, the loop over redirects), `failure` (why there is no
 //! response).
 //!
 //! What keeps a script from reaching what it must not (server-side request forgery):
@@ -21,6 +22,7 @@ mod guard;
 pub mod policy;
 mod redirect;
 mod request;
+mod shares;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::policy::HttpPolicy;
 use super::{Allowance, Bounds, Outbound, Outgoing};
+use crate::call::AppId;
 use server::{Server, serve};
 
 /// What a test sends: as a script would.
@@ -43,7 +44,8 @@ fn all_of(server: &Server) -> HttpPolicy {
 
 fn within(ms: u64, response_bytes: u64) -> Bounds {
     let allowance = Arc::new(Allowance::new(u64::MAX));
-    Bounds { until: Instant::now() + Duration::from_millis(ms), response_bytes, allowance }
+    let until = Instant::now() + Duration::from_millis(ms);
+    Bounds { app: AppId(1), until, response_bytes, allowance }
 }
 
 async fn send(outbound: &Outbound, policy: &HttpPolicy, request: Request) -> Result<Response, Error> {

@@ -71,6 +71,7 @@ impl HttpSession {
         let request = request.admit(&policy)?;
         self.sent = true;
         let bounds = Bounds {
+            app,
             until: deadline.min(Instant::now() + timeout).into(),
             response_bytes: self.limits.outbound_response_bytes,
             allowance: self.allowance.clone(),
