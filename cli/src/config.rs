@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use picloud_host::grants::GrantConfig;
 use picloud_host::limits::Limits;
 use picloud_host::mqtt::Broker;
+use picloud_host::quota::Quotas;
 use serde::{Deserialize, Deserializer};
 
 use crate::args::ServeArgs;
@@ -35,6 +36,8 @@ pub struct ServeConfig {
     pub dev: bool,
     /// The limits of every call.
     pub limits: Limits,
+    /// What every app may have of what all share, as far as that is set here.
+    pub quotas: Quotas,
     /// Directories that scripts may use, by the name that they have there.
     pub fs: BTreeMap<String, GrantConfig>,
     /// The MQTT broker to connect to.
@@ -46,6 +49,11 @@ pub struct ServeConfig {
     pub max_waiting_calls: usize,
     /// Events of one app that run at the same time.
     pub max_concurrent_events: u16,
+    /// Bytes of memory that calls must leave free; none: the smaller of 5 % of the memory and 64 MiB. 0: never mind.
+    pub memory_reserve_bytes: Option<u64>,
+    /// Where `proc` and `sys` are, which tell how much memory there is: `/`, but for tests.
+    #[serde(skip)]
+    pub system_root: PathBuf,
     /// Bytes of memory for images of scripts.
     pub image_cache_bytes: u64,
     /// Bytes of memory for the bodies of requests under way; none: a sixteenth of the memory, but room for four of the
@@ -102,11 +110,14 @@ impl Default for ServeConfig {
             secret_key_file: None,
             dev: false,
             limits: Limits::default(),
+            quotas: Quotas::default(),
             fs: BTreeMap::new(),
             mqtt: None,
             max_concurrent_calls: None,
             max_waiting_calls: 1024,
             max_concurrent_events: 16,
+            memory_reserve_bytes: None,
+            system_root: PathBuf::from("/"),
             image_cache_bytes: 64 << 20,
             body_memory_bytes: None,
             telemetry: TelemetryConfig::default(),
@@ -180,6 +191,7 @@ impl ServeConfig {
     /// What can be said of a value without looking at the others.
     fn check_values(&self) -> Result<(), String> {
         self.limits.check()?;
+        self.quotas.check()?;
         self.fs.iter().try_for_each(|(name, grant)| grants::check(name, grant))?;
         if self.data_dir.as_os_str().is_empty() {
             return Err("data_dir is empty".to_owned());
@@ -191,6 +203,7 @@ impl ServeConfig {
         range("max_concurrent_calls", concurrent, 1, 100_000)?;
         range("max_waiting_calls", self.max_waiting_calls as u64, 0, 1_000_000)?;
         range("max_concurrent_events", u64::from(self.max_concurrent_events), 1, 1024)?;
+        range("memory_reserve_bytes", self.memory_reserve_bytes.unwrap_or(0), 0, 1 << 40)?;
         range("image_cache_bytes", self.image_cache_bytes, 1 << 20, 1 << 40)?;
         range("body_memory_bytes", self.body_memory_bytes.unwrap_or(1), 1, 1 << 40)?;
         range("telemetry.max_age_days", self.telemetry.max_age_days, 1, 36_500)?;

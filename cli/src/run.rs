@@ -132,8 +132,8 @@ fn active(request: &ExecRequest, settings: Settings) -> Arc<Active> {
     };
     let scripts = [(script.clone(), itself)].into();
     let Settings { secrets, config } = settings;
-    let (id, limits, http) = (*app_id, request.limits.clone(), Arc::default());
-    let app = (app.clone(), ActiveApp { id, limits, http, secrets, config, scripts });
+    let (id, limits, quotas, http) = (*app_id, request.limits.clone(), Arc::default(), Arc::default());
+    let app = (app.clone(), ActiveApp { id, limits, quotas, http, secrets, config, scripts });
     let active = Active::default();
     active.publish(ActiveSet { apps: [app].into(), ..ActiveSet::default() });
     Arc::new(active)

@@ -6,6 +6,7 @@ mod mqtt;
 mod settings;
 mod storage;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -27,7 +28,7 @@ use picloud_host::mqtt::Mqtt;
 use picloud_host::outbound::Outbound;
 use picloud_host::ports::{Answers, Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
-use picloud_manager::prometheus::{Gauges, ReadGauges};
+use picloud_manager::prometheus::{Gauges, OverQuota, ReadGauges};
 use picloud_manager::schedule::Scheduler;
 use picloud_manager::{api, prometheus};
 use tokio::net::TcpListener;
@@ -116,7 +117,7 @@ impl Server {
         let ingress = Arc::new(Ingress {
             active,
             executor,
-            gate: Arc::new(Gate::new(settings::gate(config, &budget))),
+            gate: settings::gate(config, &budget),
             bodies: settings::bodies(config, &budget),
             answers: settings::answers(config, &budget),
             kept: kept_calls(&storage, clock.clone()),
@@ -216,7 +217,9 @@ fn dispatcher(
     let answers: Arc<dyn Answers> = Arc::new(storage.store.clone());
     let (active, clock) = (ingress.active.clone(), ingress.clock.clone());
     let callbacks = Callbacks::new(active, answers.clone(), outbound, clock);
-    let concurrent = usize::from(config.max_concurrent_events).min(ingress.gate.behind());
+    // A quarter of the places for calls without a caller is for the events of other apps, however long those of one take.
+    let most = ingress.gate.behind() - ingress.gate.behind().div_ceil(4);
+    let concurrent = usize::from(config.max_concurrent_events).min(most.max(1));
     Arc::new(Dispatcher {
         active: ingress.active.clone(),
         executor: ingress.executor.clone(),
@@ -254,12 +257,24 @@ fn gauges(ingress: Arc<Ingress>, mqtt: Option<Arc<Mqtt>>) -> ReadGauges {
             calls_running: ingress.gate.running() as u64,
             calls_waiting: ingress.gate.waiting() as u64,
             calls_refused: ingress.gate.refused(),
+            over_quota: over_quota(&ingress),
             image_cache_bytes: images.bytes as u64,
             image_cache_images: images.images as u64,
             image_builds: images.builds,
             mqtt_connected: mqtt.as_ref().map(|mqtt| mqtt.is_connected()),
         }
     })
+}
+
+/// What quotas have refused, with the names of the apps. Of one that is gone there is nothing to tell.
+fn over_quota(ingress: &Ingress) -> Vec<OverQuota> {
+    let set = ingress.active.current();
+    let names: HashMap<_, _> = set.apps.iter().map(|(name, app)| (app.id, name)).collect();
+    let refused = ingress.gate.over_quota().into_iter();
+    let named = refused.filter_map(|(app, quota, count)| {
+        Some(OverQuota { app: Arc::clone(names.get(&app)?), quota: quota.as_str(), count })
+    });
+    named.collect()
 }
 
 async fn nothing_here(uri: Uri) -> Problem {

@@ -12,6 +12,7 @@ use crate::call::{AppId, EventCall, ScriptRef};
 use crate::event::{Cause, Lane, NewEvent};
 use crate::limits::Limits;
 use crate::outbound::policy::HttpPolicy;
+use crate::quota::Quotas;
 use crate::route::{Access, RouteTable};
 use crate::secret::{AppConfig, AppSecrets};
 use crate::trigger::{AppTriggers, DEFAULT_ATTEMPTS};
@@ -85,6 +86,8 @@ pub struct ActiveApp {
     pub id: AppId,
     /// The limits of its calls.
     pub limits: Arc<Limits>,
+    /// What it may have of what all apps share. None is no bound.
+    pub quotas: Arc<Quotas>,
     /// Which requests its scripts may send.
     pub http: Arc<HttpPolicy>,
     /// What only its scripts can read.

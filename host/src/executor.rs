@@ -330,6 +330,9 @@ fn commit_failed(error: &CommitError) -> Failure {
             Code::TooManyEvents,
             "triggers would make more events of the changes of this call than one call may cause; nothing was changed",
         ),
+        CommitError::Quota(exceeded) => {
+            Failure::new(exceeded.code(), format!("{exceeded}; nothing was changed"))
+        }
         CommitError::Conflict => Failure::new(
             Code::KvConflict,
             "other calls kept changing the keys that this call read; nothing was changed, and trying again may help",

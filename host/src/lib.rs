@@ -1,11 +1,11 @@
 //! The data plane of PiCloud: it runs script versions in sandboxes and answers HTTP with them.
 //!
 //! In reading order: what a call is (`call`), what makes one without a caller (`event`, `trigger`, `wildcard`), what bounds
-//! it (`limits`), what can go wrong (`problem`), what it may use of the machine (`grants`) and of its app
+//! it (`limits`, `quota`), what can go wrong (`problem`), what it may use of the machine (`grants`) and of its app
 //! (`secret`, and `redact`, which keeps them out of texts); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `nested`, `outbound`, `services`, `executor`); how requests get
-//! there (`route`, `attempts`, `gate`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`, `callback`); what is kept of calls
+//! there (`route`, `attempts`, `gate` with `meter` and `pressure`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`, `callback`); what is kept of calls
 //! (`record`); what tests of scripts have in place of the world (`testing`).
 
 pub mod active;
@@ -33,11 +33,14 @@ pub mod kv_conformance;
 pub mod limits;
 pub mod loader;
 pub mod memory;
+mod meter;
 pub mod mqtt;
 mod nested;
 pub mod outbound;
 pub mod ports;
+pub mod pressure;
 pub mod problem;
+pub mod quota;
 mod record;
 mod redact;
 pub mod route;

@@ -13,6 +13,7 @@ use crate::answer::{AnswerOp, Idempotency, KeptCall, KeptTotals};
 use crate::call::{Answer, AppId, Cost, Fault, LogLine, Position, Principal, ScriptRef, VersionId};
 use crate::event::{Cause, EventOp, Lane, StoredEvent};
 use crate::problem::Code;
+use crate::quota::StorageQuota;
 
 /// Storage failed in a way that is ours: nothing was done, trying again later may help. The cause is logged where it
 /// happens; it is not for users.
@@ -184,6 +185,9 @@ pub enum CommitError {
     /// More events would follow from the writes than one transaction may cause.
     #[error("more events follow from the changes than one transaction may cause")]
     TooManyEvents,
+    /// The app would keep more than it may.
+    #[error(transparent)]
+    Quota(#[from] StorageQuota),
     /// Storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -62,7 +62,7 @@ impl Problem {
             detail: None,
             instance: None,
             fault: code.fault(),
-            retryable: code.fault().map(|_| code.status() == StatusCode::SERVICE_UNAVAILABLE),
+            retryable: code.fault().map(|_| is_for_later(code)),
             execution_id: None,
             position: None,
             retry_after: None,
@@ -135,6 +135,13 @@ impl Problem {
     pub fn status(&self) -> u16 {
         self.status
     }
+}
+
+/// Whether nothing has to change but the time.
+fn is_for_later(code: Code) -> bool {
+    let status = code.status();
+    matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+        || code == Code::EventsQuotaExceeded
 }
 
 impl From<StoreError> for Problem {

@@ -1,6 +1,9 @@
 //! The page `/metrics`: calls, costs, how busy the data plane is, what telemetry could not keep, and the process, in the
 //! OpenMetrics text format.
 
+mod process;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Error;
 use std::sync::Arc;
 
@@ -15,11 +18,12 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::finish;
-use crate::telemetry::{AppTotals, Counters, Steps, Telemetry, Totals};
+use crate::telemetry::{APPS, AppTotals, Counters, Steps, Telemetry, Totals};
+use process::Process;
 
 /// How busy the data plane is. The host counts it and knows nothing of this page, so whoever puts a server together says
 /// where the numbers come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Calls under way now.
     pub calls_running: u64,
@@ -27,6 +31,9 @@ pub struct Gauges {
     pub calls_waiting: u64,
     /// Calls that were turned away for want of room, since the start of the process.
     pub calls_refused: u64,
+    /// Calls that were turned away because of an app's quota, since the start of the process. The first 50 apps are told
+    /// apart.
+    pub over_quota: Vec<OverQuota>,
     /// Bytes that the images in memory take now.
     pub image_cache_bytes: u64,
     /// Images in memory now, those being built included.
@@ -35,6 +42,17 @@ pub struct Gauges {
     pub image_builds: u64,
     /// Whether the MQTT broker is there; none when the server has none.
     pub mqtt_connected: Option<bool>,
+}
+
+/// Calls that a quota of an app did not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverQuota {
+    /// The app's name.
+    pub app: Arc<str>,
+    /// The quota's name.
+    pub quota: &'static str,
+    /// How many.
+    pub count: u64,
 }
 
 /// Reads the numbers of the data plane. Called for each scrape, so it must not wait.
@@ -121,6 +139,14 @@ impl Numbers {
         let help = "Calls that were turned away for want of room";
         counter(encoder, "picloud_calls_refused", help, calls_refused)?;
 
+        let help =
+            "Calls that a quota of their app did not allow; `app` is `other` for apps over the first 50";
+        let mut over =
+            encoder.encode_descriptor("picloud_calls_over_quota", help, None, MetricType::Counter)?;
+        for ((app, quota), count) in by_app(&self.gauges.over_quota) {
+            count_one(&mut over.encode_family(&[("app", app), ("quota", quota)])?, count)?;
+        }
+
         let Gauges { image_cache_bytes, image_cache_images, image_builds, .. } = self.gauges;
         let help = "Memory that images of scripts take";
         gauge(encoder, "picloud_image_cache", help, Some(&Unit::Bytes), image_cache_bytes)?;
@@ -152,6 +178,18 @@ impl Numbers {
         let help = "Executions whose record waits to be written";
         gauge(encoder, "picloud_executions_waiting", help, None, counters.waiting)
     }
+}
+
+/// The counts of each app and quota, those of the apps over the bound together.
+fn by_app(over_quota: &[OverQuota]) -> BTreeMap<(&str, &'static str), u64> {
+    let (mut apps, mut counts) = (BTreeSet::new(), BTreeMap::new());
+    for OverQuota { app, quota, count } in over_quota {
+        let known = apps.len() < APPS || apps.contains(&**app);
+        let app = if known { &**app } else { "other" };
+        apps.insert(app);
+        *counts.entry((app, *quota)).or_default() += count;
+    }
+    counts
 }
 
 fn encode_steps<const N: usize>(
@@ -189,71 +227,6 @@ fn gauge(
     encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&value)
 }
 
-/// What the kernel says about this process, under the names that every exporter uses. None where it says nothing.
-#[derive(Debug, Default)]
-struct Process {
-    cpu_seconds: Option<f64>,
-    threads: Option<u64>,
-    resident_bytes: Option<u64>,
-    virtual_bytes: Option<u64>,
-    open_files: Option<u64>,
-}
-
-impl Process {
-    fn read() -> Self {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let open_files = std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
-        Self { open_files, ..Self::parse(&stat, &status) }
-    }
-
-    fn parse(stat: &str, status: &str) -> Self {
-        // Linux counts time for user space in hundredths of a second, on every architecture.
-        const TICKS_PER_SECOND: f64 = 100.0;
-        // The name of the program comes second and may contain anything, also spaces and brackets.
-        let numbers: Vec<&str> =
-            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let number = |field: usize| numbers.get(field - 3).and_then(|text| text.parse::<u64>().ok());
-        let kibibytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
-        };
-        #[allow(clippy::cast_precision_loss, reason = "exact for 2^53 hundredths of a second")]
-        let cpu_seconds =
-            number(14).zip(number(15)).map(|(user, system)| (user + system) as f64 / TICKS_PER_SECOND);
-        Self {
-            cpu_seconds,
-            threads: number(20),
-            resident_bytes: kibibytes("VmRSS:"),
-            virtual_bytes: kibibytes("VmSize:"),
-            open_files: None,
-        }
-    }
-
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        if let Some(cpu) = self.cpu_seconds {
-            let seconds = Some(&Unit::Seconds);
-            let help = "Processor time in user and system mode";
-            let mut cpu_seconds =
-                encoder.encode_descriptor("process_cpu", help, seconds, MetricType::Counter)?;
-            cpu_seconds.encode_counter::<NoLabelSet, _, u64>(&cpu, None)?;
-        }
-        let bytes = Some(&Unit::Bytes);
-        let gauges = [
-            ("process_resident_memory", "Memory in use", bytes, self.resident_bytes),
-            ("process_virtual_memory", "Address space in use", bytes, self.virtual_bytes),
-            ("process_threads", "Threads", None, self.threads),
-            ("process_open_fds", "Open files and sockets", None, self.open_files),
-        ];
-        for (name, help, unit, value) in gauges {
-            if let Some(value) = value {
-                gauge(encoder, name, help, unit, value)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
@@ -268,6 +241,7 @@ mod tests {
         calls_running: 1,
         calls_waiting: 2,
         calls_refused: 3,
+        over_quota: Vec::new(),
         image_cache_bytes: 4,
         image_cache_images: 5,
         image_builds: 6,
@@ -332,6 +306,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn calls_over_a_quota_are_on_the_page_and_few_apps_are_told_apart() {
+        let fixture = Fixture::new().await;
+        let quota = "fuel_per_second";
+        let of = |number: usize| OverQuota { app: format!("app-{number}").into(), quota, count: 2 };
+        let gauges = Gauges { over_quota: (0..APPS + 3).map(of).collect(), ..GAUGES };
+        let page = page(&fixture.telemetry, gauges).map_err(|_| "no page").unwrap();
+        let text = text(page).await;
+        let lines = [
+            r#"picloud_calls_over_quota_total{app="app-0",quota="fuel_per_second"} 2"#,
+            r#"picloud_calls_over_quota_total{app="other",quota="fuel_per_second"} 6"#,
+        ];
+        assert_lines(&text, &lines);
+        assert!(!text.contains("app-50"), "{text}");
+    }
+
+    #[tokio::test]
     async fn other_methods_are_problems_with_the_ones_there_are() {
         let fixture = Fixture::new().await;
         assert_eq!(send(&fixture, "HEAD").await.status(), StatusCode::OK);
@@ -357,13 +347,5 @@ mod tests {
         let text = text(send(&fixture, "GET").await).await;
         assert_eq!(text.lines().filter(|line| line.starts_with("picloud_calls_total{")).count(), 201);
         assert!(text.contains(r#"{app="default",script="other",trigger="http",fault="none"} 800"#), "{text}");
-    }
-
-    #[test]
-    fn the_name_of_the_program_cannot_confuse() {
-        let rest = (4..=52).map(|field| format!(" {}", field * 10)).collect::<String>();
-        let process = Process::parse(&format!("1 (a) b) S{rest}"), "VmRSS:\t  12 kB\nVmSize: x kB\n");
-        assert_eq!((process.cpu_seconds, process.threads), (Some(2.9), Some(200)));
-        assert_eq!((process.resident_bytes, process.virtual_bytes), (Some(12 * 1024), None));
     }
 }

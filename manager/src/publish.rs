@@ -6,6 +6,7 @@ use std::time::Duration;
 use picloud_host::active::Active;
 use picloud_host::limits::Limits;
 use picloud_host::ports::StoreError;
+use picloud_host::quota::Quotas;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
@@ -24,16 +25,17 @@ struct Inner {
     active: Arc<Active>,
     identities: Arc<Identities>,
     limits: Limits,
+    quotas: Quotas,
     /// Held from before the database is read until the set is published. So whoever reads later publishes later.
     turn: Mutex<()>,
 }
 
 impl Publisher {
-    /// Publish `store` to `active`, with the same limits for every app.
+    /// Publish `store` to `active`, with the same limits for every app, and with `quotas` for what an app has not set itself.
     #[must_use]
-    pub fn new(store: Store, active: Arc<Active>, limits: Limits) -> Self {
+    pub fn new(store: Store, active: Arc<Active>, limits: Limits, quotas: Quotas) -> Self {
         let identities = Arc::default();
-        Self(Arc::new(Inner { store, active, identities, limits, turn: Mutex::new(()) }))
+        Self(Arc::new(Inner { store, active, identities, limits, quotas, turn: Mutex::new(()) }))
     }
 
     /// Everybody who is known, as published.
@@ -49,7 +51,7 @@ impl Publisher {
     /// The database failed; the set of before is still the published one.
     pub async fn publish(&self) -> Result<(), StoreError> {
         let _turn = self.0.turn.lock().await;
-        let set = self.0.store.active_set(&self.0.limits).await?;
+        let set = self.0.store.active_set(&self.0.limits, &self.0.quotas).await?;
         let principals = self.0.store.principals().await?;
         self.0.active.publish(set);
         self.0.identities.replace(principals);
@@ -103,7 +105,7 @@ mod tests {
 
     fn publisher(test: &TestStore) -> (Publisher, Arc<Active>) {
         let active = Arc::new(Active::default());
-        (Publisher::new(test.store.clone(), active.clone(), Limits::default()), active)
+        (Publisher::new(test.store.clone(), active.clone(), Limits::default(), Quotas::default()), active)
     }
 
     fn put(

@@ -97,6 +97,7 @@ impl BareExecutor {
             let app = ActiveApp {
                 id: script.app_id,
                 limits: Arc::default(),
+                quotas: Arc::default(),
                 http: Arc::default(),
                 secrets: Arc::default(),
                 config: Arc::default(),

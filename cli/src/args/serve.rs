@@ -55,6 +55,10 @@ pub struct ServeArgs {
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     pub limits: Vec<String>,
 
+    /// Set a quota of every app, such as calls-per-second=20 or kv-bytes=100000000; may be repeated
+    #[arg(long = "quota", value_name = "NAME=VALUE")]
+    pub quotas: Vec<String>,
+
     /// Let scripts use a directory as NAME: read it, and with `:rw` also change what is in it; may be repeated
     #[arg(long = "fs", value_name = "NAME=PATH[:rw]")]
     pub fs: Vec<String>,
@@ -75,6 +79,11 @@ pub struct ServeArgs {
     /// Events of one app that run at the same time [default: 16]
     #[arg(long, value_name = "EVENTS")]
     pub max_concurrent_events: Option<u64>,
+
+    /// Memory that calls must leave free; while there is less they are turned away [default: the smaller of 5 % of the
+    /// memory and 64 MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub memory_reserve_bytes: Option<u64>,
 
     /// Memory for the images of scripts that are called often [default: 67108864]
     #[arg(long, value_name = "BYTES")]

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use picloud_host::limits::LIMITS;
+use picloud_host::quota::QUOTAS;
 use toml::de::DeTable;
 use toml::{Table, Value};
 
@@ -24,8 +25,8 @@ enum Kind {
     Int,
 }
 
-/// Every key but `data_dir` and `secret_key_file`, which need not be text, those of `[limits]`, which have a table of their own, and the grants
-/// of `[fs]`, whose names are the operator's.
+/// Every key but `data_dir` and `secret_key_file`, which need not be text, those of `[limits]` and `[quotas]`, which have tables of their own, and the
+/// grants of `[fs]`, whose names are the operator's.
 const KEYS: &[(&str, Kind)] = &[
     ("address", Kind::Text),
     ("dev", Kind::Bool),
@@ -33,6 +34,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("max_concurrent_calls", Kind::Int),
     ("max_waiting_calls", Kind::Int),
     ("max_concurrent_events", Kind::Int),
+    ("memory_reserve_bytes", Kind::Int),
     ("image_cache_bytes", Kind::Int),
     ("body_memory_bytes", Kind::Int),
     ("telemetry.max_age_days", Kind::Int),
@@ -90,8 +92,9 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
 /// What the variables set. A variable's name is `PICLOUD_` and the key, in upper case, with `_` for `.`.
 pub(super) fn from_env(env: &Env) -> Result<Table, CliError> {
     let mut table = Table::new();
-    let limits = LIMITS.iter().map(|row| (format!("limits.{}", row.name), Kind::Int));
-    for (key, kind) in KEYS.iter().map(|(key, kind)| ((*key).to_owned(), *kind)).chain(limits) {
+    let rows = Bound::ALL.into_iter().flat_map(|bound| bound.names().map(move |name| (bound, name)));
+    let rows = rows.map(|(bound, name)| (format!("{}.{name}", bound.section()), Kind::Int));
+    for (key, kind) in KEYS.iter().map(|(key, kind)| ((*key).to_owned(), *kind)).chain(rows) {
         let variable = format!("PICLOUD_{}", key.replace('.', "_").to_uppercase());
         if let Some(text) = env.text(&variable)? {
             insert(&mut table, &variable, &key, parse(&variable, text, kind)?)?;
@@ -121,6 +124,7 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
         ("max_concurrent_calls", args.max_concurrent_calls),
         ("max_waiting_calls", args.max_waiting_calls),
         ("max_concurrent_events", args.max_concurrent_events),
+        ("memory_reserve_bytes", args.memory_reserve_bytes),
         ("image_cache_bytes", args.image_cache_bytes),
         ("body_memory_bytes", args.body_memory_bytes),
         ("telemetry.max_age_days", args.telemetry_max_age_days),
@@ -137,22 +141,64 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
         put(&mut table, "dev", Value::Boolean(true));
     }
     args.fs.iter().try_for_each(|grant| insert_grant(&mut table, "--fs", grant))?;
-    for limit in &args.limits {
-        let (name, value) = limit.split_once('=').ok_or_else(|| {
-            CliError::Usage(format!("--limit `{limit}` is not NAME=VALUE, such as fuel=10000000"))
-        })?;
-        let name = name.trim().replace('-', "_");
-        if !LIMITS.iter().any(|row| row.name == name) {
-            let known: Vec<&str> = LIMITS.iter().map(|row| row.name).collect();
-            return Err(CliError::Usage(format!(
-                "there is no limit `{name}`; there are {}",
-                known.join(", ")
-            )));
-        }
-        let source = format!("--limit {name}");
-        insert(&mut table, &source, &format!("limits.{name}"), parse(&source, value, Kind::Int)?)?;
-    }
+    args.limits.iter().try_for_each(|limit| insert_bound(&mut table, Bound::Limit, limit))?;
+    args.quotas.iter().try_for_each(|quota| insert_bound(&mut table, Bound::Quota, quota))?;
     Ok(table)
+}
+
+/// Two sections whose keys have tables of their own.
+#[derive(Clone, Copy)]
+enum Bound {
+    Limit,
+    Quota,
+}
+
+impl Bound {
+    const ALL: [Self; 2] = [Self::Limit, Self::Quota];
+
+    /// The word for one of them, which is its flag, too.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Quota => "quota",
+        }
+    }
+
+    fn section(self) -> &'static str {
+        match self {
+            Self::Limit => "limits",
+            Self::Quota => "quotas",
+        }
+    }
+
+    fn names(self) -> Box<dyn Iterator<Item = &'static str>> {
+        match self {
+            Self::Limit => Box::new(LIMITS.iter().map(|row| row.name)),
+            Self::Quota => Box::new(QUOTAS.iter().map(|row| row.name)),
+        }
+    }
+
+    fn example(self) -> &'static str {
+        match self {
+            Self::Limit => "fuel=10000000",
+            Self::Quota => "calls-per-second=20",
+        }
+    }
+}
+
+/// Set a limit or a quota from its flag.
+fn insert_bound(table: &mut Table, bound: Bound, text: &str) -> Result<(), CliError> {
+    let (word, section) = (bound.word(), bound.section());
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        CliError::Usage(format!("--{word} `{text}` is not NAME=VALUE, such as {}", bound.example()))
+    })?;
+    let name = name.trim().replace('-', "_");
+    if !bound.names().any(|known| known == name) {
+        let known: Vec<&str> = bound.names().collect();
+        return Err(CliError::Usage(format!("there is no {word} `{name}`; there are {}", known.join(", "))));
+    }
+    let source = format!("--{word} {name}");
+    insert(table, &source, &format!("{section}.{name}"), parse(&source, value, Kind::Int)?)
 }
 
 /// The flag that sets a key.

@@ -68,7 +68,7 @@ fn every_flag_reaches_the_configuration() {
         flags(
             "--address localhost:0 --data-dir /srv/pi --secret-key-file /etc/key --dev --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
              --max-concurrent-calls 7 \
-             --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --body-memory-bytes 1048578 \
+             --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --memory-reserve-bytes 5 --quota kv-bytes=6 --body-memory-bytes 1048578 \
              --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
              --telemetry-max-rows-per-second 9 --drain-seconds 0 --mqtt mqtts://me:secret@broker --log-format json --log-level picloud_host=debug,warn",
         ),
@@ -82,11 +82,14 @@ fn every_flag_reaches_the_configuration() {
         secret_key_file: Some("/etc/key".into()),
         dev: true,
         limits: Limits { deadline_ms: 5, ..Limits::default() },
+        quotas: Quotas { kv_bytes: Some(6), ..Quotas::default() },
         fs: [("a", "/a", true), ("b", "b", false)].map(grant).into(),
         mqtt: Broker::parse("mqtts://me:secret@broker").ok(),
         max_concurrent_calls: NonZeroUsize::new(7),
         max_waiting_calls: 0,
         max_concurrent_events: 3,
+        memory_reserve_bytes: Some(5),
+        system_root: PathBuf::from("/"),
         image_cache_bytes: 1_048_576,
         body_memory_bytes: Some(1_048_578),
         telemetry: TelemetryConfig { max_age_days: 8, max_bytes: 1_048_577, max_rows_per_second: 9 },
@@ -106,6 +109,8 @@ fn every_variable_reaches_the_configuration() {
         ("PICLOUD_FS", "a=/a:rw,b=b"),
         ("PICLOUD_MAX_CONCURRENT_CALLS", "7"),
         ("PICLOUD_IMAGE_CACHE_BYTES", "1048576"),
+        ("PICLOUD_QUOTAS_CALLS_PER_SECOND", "20"),
+        ("PICLOUD_MEMORY_RESERVE_BYTES", "0"),
         ("PICLOUD_TELEMETRY_MAX_AGE_DAYS", "8"),
         ("PICLOUD_TELEMETRY_MAX_ROWS_PER_SECOND", "9"),
         ("PICLOUD_LOG_FORMAT", "pretty"),
@@ -119,6 +124,8 @@ fn every_variable_reaches_the_configuration() {
     assert_eq!(config.fs, [("a", "/a", true), ("b", "b", false)].map(grant).into());
     assert_eq!(config.max_concurrent_calls, NonZeroUsize::new(7));
     assert_eq!(config.image_cache_bytes, 1_048_576);
+    assert_eq!(config.quotas, Quotas { calls_per_second: Some(20), ..Quotas::default() });
+    assert_eq!(config.memory_reserve_bytes, Some(0));
     assert_eq!((config.telemetry.max_age_days, config.telemetry.max_rows_per_second), (8, 9));
     assert_eq!(config.log, LogConfig { format: LogFormat::Pretty, level: "debug".to_owned() });
 }
@@ -165,6 +172,9 @@ fn a_wrong_flag_is_named() {
     fails("--limit fuel=0", "--limit fuel: limit fuel is 0 units", "must be 1 to");
     fails("--limit fuel=lots", "--limit fuel is `lots`", "whole number");
     fails("--limit fuel", "--limit `fuel`", "NAME=VALUE");
+    fails("--quota kv-bytes=0", "--quota kv_bytes: quota kv_bytes is 0 bytes", "must be 1 to");
+    fails("--quota kv=1", "there is no quota `kv`", "fuel_per_second");
+    fails("--quota kv-bytes", "--quota `kv-bytes`", "calls-per-second=20");
     fails("--fs data", "--fs: `data` is not NAME=PATH", "data=/srv/data:rw");
     fails("--fs Data=/srv", "--fs: fs: `Data`: a name starts with", "lower-case");
     fails("--fs data=", "--fs: fs.data.path is empty", "");
@@ -203,6 +213,7 @@ fn a_wrong_line_of_the_file_is_named() {
     fails("dev = true\n\ndrain_seconds = 4000", ": line 3: drain_seconds is 4000, but must be 0 to 3600");
     fails("[telemetry]\n# no\nmax_bytes = 1", ": line 3: telemetry.max_bytes is 1, but must be ");
     fails("limits.memory_bytes = 64_000_000\nlimits.fuel = 0", ": line 2: limit fuel is 0 units");
+    fails("[quotas]\nversions = 5\nqueued_events = 0", ": line 3: quota queued_events is 0 events");
     fails("# the log\nlog = { level = \"inof\" }", ": line 2: log.level `inof`");
     fails("data_dir = \"\"", ": line 1: data_dir is empty");
     fails("\naddress = \"pi\"", "line 2");

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use picloud_host::budget::Budget;
-use picloud_host::gate::GateConfig;
+use picloud_host::gate::{Gate, GateConfig};
 use picloud_host::grants::Grants;
 use picloud_host::ingress::{AnswerMemory, BodyMemory, ServerConfig};
+use picloud_host::pressure::Pressure;
 use picloud_manager::store::retention::Bounds;
 use picloud_manager::telemetry::{Capacity, Settings};
 
@@ -63,13 +64,19 @@ pub(super) fn telemetry(config: &TelemetryConfig) -> Settings {
 }
 
 /// How many calls may run and wait.
-pub(super) fn gate(config: &ServeConfig, budget: &Budget) -> GateConfig {
+fn places(config: &ServeConfig, budget: &Budget) -> GateConfig {
     let most = budget.call_slots();
     GateConfig {
         concurrent: config.max_concurrent_calls.map_or(most, usize::from).min(most),
         waiting: config.max_waiting_calls,
         patience: PATIENCE,
     }
+}
+
+/// The gate for calls, which is closed while memory runs short.
+pub(super) fn gate(config: &ServeConfig, budget: &Budget) -> Arc<Gate> {
+    let pressure = Pressure::new(&config.system_root, config.memory_reserve_bytes);
+    Arc::new(Gate::new(places(config, budget)).under(pressure))
 }
 
 /// Memory for the bodies of requests.

@@ -7,6 +7,7 @@ use picloud_host::active::Active;
 use picloud_host::dispatcher::Lanes;
 use picloud_host::follow::Followers;
 use picloud_host::ports::Clock;
+use picloud_host::quota::Quotas;
 use picloud_host::sequencer::SequencerOptions;
 use picloud_manager::identity::Bearers;
 use picloud_manager::publish::Publisher;
@@ -63,7 +64,8 @@ impl Storage {
         warn_of_unreadable(store.unreadable_secrets().await?);
         let lanes = Arc::new(Lanes::default());
         let followers = Arc::new(Followers::new(closing.clone()));
-        let publisher = Publisher::new(store.clone(), active.clone(), config.limits);
+        let quotas = config.quotas.over(&Quotas::STANDARD);
+        let publisher = Publisher::new(store.clone(), active.clone(), config.limits, quotas);
         let identities = publisher.identities().clone();
         let bearers = Bearers { identities, store: store.clone(), clock: clock.clone() };
         let options = SequencerOptions {

@@ -65,9 +65,15 @@ impl Bench {
             by_name.insert(script.script.script.clone(), script);
         }
         let Settings { secrets, config: values } = settings;
-        let (limits_of_app, http) = (limits.clone(), Arc::default());
-        let app =
-            ActiveApp { id: APP, limits: limits_of_app, http, secrets, config: values, scripts: by_name };
+        let app = ActiveApp {
+            id: APP,
+            limits: limits.clone(),
+            quotas: Arc::default(),
+            http: Arc::default(),
+            secrets,
+            config: values,
+            scripts: by_name,
+        };
         active.publish(ActiveSet { apps: [("default".into(), app)].into(), ..ActiveSet::default() });
         let config = ExecutorConfig {
             budget: Budget::probe(limits.memory_bytes),

@@ -83,6 +83,7 @@ mod tests {
         ActiveApp {
             id: AppId(1),
             limits: Arc::default(),
+            quotas: Arc::default(),
             http: http.into(),
             secrets: AppSecrets([(SECRET.into(), secret)].into()).into(),
             config: HashMap::new().into(),

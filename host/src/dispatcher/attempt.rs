@@ -155,9 +155,11 @@ impl Dispatcher {
             Ok(request) => {
                 let request = Arc::new(request);
                 let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
-                let admission = self.gate.admit_behind().await;
+                let (app, quotas) = (request.script.app_id, self.quotas(request.script.app_id));
+                let mut admission = self.gate.admit_behind(app, &quotas).await;
                 let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let mut outcome = self.until_cancelled(attempt, self.executor.execute(request.clone())).await;
+                admission.charge(outcome.fuel());
                 drop(admission);
                 outcome.cost.queue_us = queue_us;
                 let (failure, repeats) = (outcome.result.as_ref().err().cloned(), outcome.repeats);

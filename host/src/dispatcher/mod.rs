@@ -35,9 +35,10 @@ use crate::event::Lane;
 use crate::executor::Executor;
 use crate::gate::Gate;
 use crate::ports::{Answers, Clock, Events, ExecutionLog, Kv};
+use crate::quota::Quotas;
 
 pub use lanes::Lanes;
-use roster::{Bounds, Roster, Turn};
+use roster::{Allowed, Bounds, Roster, Turn};
 pub use running::RunningCalls;
 
 /// How long to wait after the store has failed.
@@ -109,8 +110,19 @@ impl Tasks {
 }
 
 impl Bounds for Dispatcher {
-    fn app(&self) -> usize {
-        self.app_concurrency
+    fn app(&self, app: AppId) -> usize {
+        let most = self
+            .quotas(app)
+            .concurrent_calls
+            .map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        self.app_concurrency.min(most)
+    }
+
+    fn rates(&self, app: AppId) -> Allowed {
+        let (room, wait) = self.gate.ready(app, &self.quotas(app));
+        // To the next whole millisecond, so that it is not woken too early.
+        let wait_ms = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        Allowed { room, wait_ms }
     }
 
     fn callbacks(&self) -> usize {
@@ -156,6 +168,7 @@ impl Dispatcher {
         let (tell, mut news) = mpsc::unbounded_channel();
         let tasks = Tasks { tell, tracker: tasks.clone(), abandon: abandon.clone() };
         let mut roster = Roster::default();
+        let mut changed = self.active.changes();
         for lane in self.stored_lanes().await {
             roster.note(lane);
         }
@@ -176,6 +189,8 @@ impl Dispatcher {
                 // Whatever was noted since the last look has left a permit behind.
                 () = self.lanes.changed() => {}
                 () = due => {}
+                // An app that had to wait may have other quotas now. The sender is ours, so there is always one.
+                _ = changed.changed() => {}
                 first = news.recv() => {
                     let mut next = first;
                     while let Some(news_of) = next {
@@ -202,6 +217,10 @@ impl Dispatcher {
                 tasks.tracker.spawn(dispatcher.take_turn(turn, tasks.clone()));
             }
         }
+    }
+
+    fn quotas(&self, app: AppId) -> Arc<Quotas> {
+        self.active.current().app(app).map(|app| app.quotas.clone()).unwrap_or_default()
     }
 
     /// Who takes the events of a lane that are not for scripts.

@@ -34,6 +34,8 @@ struct App {
     calling_back: usize,
     /// The lane that had the last turn.
     last: Option<Lane>,
+    /// Before that its rates allow no event to start.
+    not_before_ms: u64,
 }
 
 #[derive(Default)]
@@ -49,11 +51,22 @@ struct LaneState {
 /// How much room there is.
 pub(super) trait Bounds {
     /// Events of one app that scripts handle at the same time.
-    fn app(&self) -> usize;
+    fn app(&self, app: AppId) -> usize;
+    /// What the rates of an app allow now.
+    fn rates(&self, app: AppId) -> Allowed;
     /// Lanes of callbacks of one app at the same time.
     fn callbacks(&self) -> usize;
     /// Events of one lane at the same time.
     fn lane(&self, app: AppId, lane: &Lane) -> usize;
+}
+
+/// What the rates of an app allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Allowed {
+    /// How many events may start.
+    pub(super) room: usize,
+    /// If that is none, how long it takes until one may.
+    pub(super) wait_ms: u64,
 }
 
 impl Roster {
@@ -114,8 +127,14 @@ impl Roster {
 
     /// When the next event may run of those that only wait for their time.
     pub(super) fn next_due(&self, now_ms: u64) -> Option<u64> {
-        let lanes = self.apps.values().flat_map(|app| app.lanes.values());
-        lanes.filter(|lane| !lane.looking).filter_map(|lane| lane.due_ms).filter(|due| *due > now_ms).min()
+        let due = self.apps.values().flat_map(|app| {
+            let waiting = app.lanes.iter().filter(|(_, state)| !state.looking);
+            waiting.filter_map(|(lane, state)| match lane {
+                Lane::Queue(_) | Lane::Script(_) => state.due_ms.map(|due_ms| due_ms.max(app.not_before_ms)),
+                Lane::Callback(_) | Lane::Mqtt => state.due_ms,
+            })
+        });
+        due.filter(|due_ms| *due_ms > now_ms).min()
     }
 }
 
@@ -129,8 +148,25 @@ impl App {
         }
     }
 
+    fn room_for_scripts(&mut self, id: AppId, now_ms: u64, bounds: &impl Bounds) -> usize {
+        self.not_before_ms = 0;
+        let free = bounds.app(id).saturating_sub(self.running);
+        let due = |(lane, state): (&Lane, &LaneState)| {
+            matches!(lane, Lane::Queue(_) | Lane::Script(_)) && state.due_ms.is_some_and(|due| due <= now_ms)
+        };
+        // Who has nothing to do, or no room for it, has nothing to ask.
+        if free == 0 || !self.lanes.iter().any(due) {
+            return 0;
+        }
+        let Allowed { room, wait_ms } = bounds.rates(id);
+        if room == 0 {
+            self.not_before_ms = now_ms.saturating_add(wait_ms.max(1));
+        }
+        free.min(room)
+    }
+
     fn next(&mut self, id: AppId, now_ms: u64, bounds: &impl Bounds) -> Option<(Lane, usize)> {
-        let for_scripts = bounds.app().saturating_sub(self.running);
+        let for_scripts = self.room_for_scripts(id, now_ms, bounds);
         let for_callbacks = bounds.callbacks().saturating_sub(self.calling_back);
         let after = self.last.as_ref();
         let order = self.lanes.keys().filter(|lane| Some(*lane) > after);
@@ -170,9 +206,34 @@ mod tests {
         lane: usize,
     }
 
+    /// The rates of app 1 allow so much, those of others everything.
+    struct Limited(Allowed);
+
+    impl Bounds for Limited {
+        fn app(&self, _: AppId) -> usize {
+            8
+        }
+
+        fn rates(&self, app: AppId) -> Allowed {
+            if app == AppId(1) { self.0 } else { Allowed { room: usize::MAX, wait_ms: 0 } }
+        }
+
+        fn callbacks(&self) -> usize {
+            2
+        }
+
+        fn lane(&self, _: AppId, _: &Lane) -> usize {
+            8
+        }
+    }
+
     impl Bounds for Fixed {
-        fn app(&self) -> usize {
+        fn app(&self, _: AppId) -> usize {
             self.app
+        }
+
+        fn rates(&self, _: AppId) -> Allowed {
+            Allowed { room: usize::MAX, wait_ms: 0 }
         }
 
         fn callbacks(&self) -> usize {
@@ -258,6 +319,21 @@ mod tests {
         roster.looked(&turn, 1, None);
         roster.ended(AppId(1), &turn.lane);
         assert!(roster.apps.is_empty());
+    }
+
+    #[test]
+    fn an_app_that_has_used_up_its_rates_waits_and_others_do_not() {
+        let mut roster = Roster::default();
+        note(&mut roster, 1, "a", 0);
+        note(&mut roster, 2, "b", 0);
+        let spent = Limited(Allowed { room: 0, wait_ms: 70 });
+        let turns: Vec<Turn> = std::iter::from_fn(|| roster.next(10, &spent)).collect();
+        assert_eq!(names(&turns), [(2, "script/b".to_owned())]);
+        assert_eq!(roster.next_due(10), Some(80), "then it looks again, and not before");
+        roster.note(LaneDue { app: AppId(1), lane: Lane::Callback("c".into()), due_ms: 0 });
+        assert_eq!(roster.next(10, &spent).unwrap().lane, Lane::Callback("c".into()), "that is no call");
+        let some = Limited(Allowed { room: 3, wait_ms: 0 });
+        assert_eq!(roster.next(80, &some).unwrap().room, 3);
     }
 
     #[test]

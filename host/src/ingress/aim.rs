@@ -132,6 +132,7 @@ fn target(app: &ActiveApp, script: &ActiveScript, rest: String) -> Result<Target
     Ok(Target {
         script: script.script.clone(),
         limits: app.limits.clone(),
+        quotas: app.quotas.clone(),
         rest,
         route: BUILT_IN_ROUTE.into(),
         params: Vec::new(),

@@ -122,6 +122,7 @@ impl KeptCalls {
         self.kv.commit(transaction).await.map_err(|error| match error {
             CommitError::Store(error) => error.into(),
             CommitError::AppGone => Problem::new(Code::AppNotFound),
+            CommitError::Quota(exceeded) => exceeded.into(),
             // It has read nothing and watches nothing.
             _ => Problem::new(Code::Internal),
         })?;

@@ -44,7 +44,7 @@ use crate::attempts::Attempts;
 use crate::call::{ExecRequest, Outcome, Payload};
 use crate::callback;
 use crate::executor::Executor;
-use crate::gate::{Gate, Overloaded};
+use crate::gate::{Gate, Overloaded, Refused};
 use crate::ingress::aim::{Aim, To};
 use crate::ingress::idle::Activity;
 use crate::ingress::kept::{Again, Seen};
@@ -55,6 +55,7 @@ use crate::ingress::to_the_end::ToTheEnd;
 use crate::ingress::wishes::Wishes;
 use crate::ports::{Clock, ExecutionLog, Principals};
 use crate::problem::{Code, Problem};
+use crate::quota::Quotas;
 use crate::record::keep;
 
 /// Everything a request for a script needs.
@@ -134,6 +135,7 @@ impl Ingress {
             Code::Saturated => problem.retry_after(self.gate.refuse().retry_after_secs),
             _ => problem,
         })?;
+        let quotas = target.quotas.clone();
         let principal = self.who_signed(who, &held.body, peer.ip())?;
         let request = request::to_call(head, held.body.clone(), target, Client { ip: peer.ip(), principal });
         let claim = match wishes.idempotency_key {
@@ -155,7 +157,7 @@ impl Ingress {
             };
             ToTheEnd::new(id, accept).await
         } else {
-            ToTheEnd::new(id, self.run(request, held, connection, claim)).await
+            ToTheEnd::new(id, self.run(request, quotas, held, connection, claim)).await
         };
         response.unwrap_or_else(|| Err(Problem::new(Code::Internal)))
     }
@@ -193,12 +195,13 @@ impl Ingress {
     async fn run(
         self: Arc<Self>,
         mut request: ExecRequest,
+        quotas: Arc<Quotas>,
         held: Held,
         connection: Arc<Activity>,
         claim: Option<Claim>,
     ) -> Result<Response, Problem> {
         let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
-        let admission = self.gate.admit().await.map_err(saturated)?;
+        let mut admission = self.gate.admit(request.script.app_id, &quotas).await.map_err(refused)?;
         // Not before the wait: who waits beside a thousand others would not count what they will answer.
         if self.answers.is_full() {
             return Err(self.full());
@@ -209,6 +212,7 @@ impl Ingress {
         let queue_us = u64::try_from(queued.elapsed().as_micros()).unwrap_or(u64::MAX);
         let request = Arc::new(request);
         let mut outcome = self.executor.execute(request.clone()).await;
+        admission.charge(outcome.fuel());
         drop((admission, held, claim));
         outcome.cost.queue_us = queue_us;
         if let Ok(answer) = &mut outcome.result {
@@ -261,6 +265,13 @@ fn trace(request: &ExecRequest, outcome: &Outcome, status: u16) {
         fuel = outcome.fuel(),
         "a call ended"
     );
+}
+
+fn refused(refused: Refused) -> Problem {
+    match refused {
+        Refused::Overloaded(overloaded) => saturated(overloaded),
+        Refused::Quota(exceeded) => exceeded.into(),
+    }
 }
 
 fn saturated(overloaded: Overloaded) -> Problem {

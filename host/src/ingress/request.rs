@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::call::{ExecRequest, HttpCall, Payload, Principal, ScriptRef};
 use crate::limits::Limits;
+use crate::quota::Quotas;
 
 /// A request id of a caller is taken over up to this length, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -18,6 +19,7 @@ const MAX_REQUEST_ID: usize = 128;
 pub(super) struct Target {
     pub(super) script: Arc<ScriptRef>,
     pub(super) limits: Arc<Limits>,
+    pub(super) quotas: Arc<Quotas>,
     /// The path below the built-in route, or the whole path for another route; starting with `/`.
     pub(super) rest: String,
     /// The route, as it is written.
@@ -34,7 +36,7 @@ pub(super) struct Client {
 
 /// Put the call together.
 pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client: Client) -> ExecRequest {
-    let Target { script, limits, rest, route, params } = target;
+    let Target { script, limits, rest, route, params, .. } = target;
     let execution_id = Uuid::now_v7();
     ExecRequest {
         script,

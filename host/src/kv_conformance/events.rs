@@ -19,7 +19,7 @@ fn lane() -> Lane {
     Lane::Queue("jobs".into())
 }
 
-fn event(data: &str) -> NewEvent {
+pub(super) fn event(data: &str) -> NewEvent {
     NewEvent {
         id: Uuid::now_v7(),
         app: APP,
@@ -54,7 +54,7 @@ async fn insert<K: Kv>(kv: &K, event: NewEvent) -> Uuid {
     id
 }
 
-fn claim(id: Uuid, attempt: u32) -> EventOp {
+pub(super) fn claim(id: Uuid, attempt: u32) -> EventOp {
     EventOp::Claim { id, attempt, lease_ms: 1000 }
 }
 
@@ -62,7 +62,7 @@ fn retry(id: Uuid) -> EventOp {
     EventOp::Retry { id, lane: lane(), due_ms: 7, attempt: 1, failure: None }
 }
 
-fn bury(id: Uuid) -> EventOp {
+pub(super) fn bury(id: Uuid) -> EventOp {
     let failure = EventFailure { code: "script-threw".to_owned(), message: "no".to_owned(), execution: None };
     EventOp::Bury { id, failure }
 }

@@ -7,6 +7,7 @@ pub mod basics;
 pub mod events;
 pub mod faults;
 pub mod lists;
+pub mod quotas;
 pub mod races;
 
 pub use races::increment;
@@ -26,7 +27,7 @@ use crate::ports::{
     Clock, CommitError, Events, KeyRange, Kv, KvEntry, KvPage, KvValue, KvWrite, Page, Snapshot, StoreError,
     Transaction,
 };
-use crate::sequencer::{Expiring, Group, KvBackend, Sequencer, SequencerOptions};
+use crate::sequencer::{Expiring, Group, KvBackend, Sequencer, SequencerOptions, Usage};
 
 /// Makes one `#[tokio::test]` for each case. `$make` is the path of an `async fn` that returns a guard, which is kept
 /// until the test ends, and an empty [`KvBackend`] in which the apps 1 and 2 exist.
@@ -48,6 +49,12 @@ macro_rules! kv_conformance {
         $crate::kv_conformance!($make, faults: [
             a_failed_group_leaves_nothing, what_was_built_on_a_failure_fails, readers_wait_for_what_they_read,
             a_closed_store_refuses,
+        ]);
+        $crate::kv_conformance!($make, quotas: [
+            keys_and_values_are_bounded, what_makes_nothing_more_is_possible_beyond_the_quota,
+            what_is_replaced_counts_though_it_was_evicted, events_are_bounded_whatever_their_state,
+            a_dedupe_key_does_not_use_up_the_quota, what_a_failed_group_made_more_does_not_count,
+            the_quota_holds_for_many_at_once, totals_agree_with_a_model,
         ]);
         $crate::kv_conformance!($make, events: [
             an_event_is_claimed_once, only_a_claim_can_be_ended, a_removed_event_is_not_claimed,
@@ -133,6 +140,10 @@ impl<B: KvBackend> KvBackend for Arc<Faulty<B>> {
             return Err(StoreError("the test says so".into()));
         }
         self.inner.apply(group).await
+    }
+
+    async fn usage(&self, app: AppId) -> Result<(u64, Usage), StoreError> {
+        self.inner.usage(app).await
     }
 
     async fn expiring(&self, limit: usize) -> Result<Vec<Expiring>, StoreError> {

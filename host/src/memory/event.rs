@@ -31,6 +31,12 @@ impl MemoryEvents {
         ops.iter().for_each(|op| table.apply(op));
     }
 
+    /// How many events an app has.
+    pub(super) fn count(&self, app: AppId) -> i64 {
+        let count = self.table().rows.values().filter(|row| row.event.app == app).count();
+        i64::try_from(count).unwrap_or(i64::MAX)
+    }
+
     fn select(&self, limit: usize, wanted: impl Fn(&StoredEvent) -> bool) -> Vec<StoredEvent> {
         let table = self.table();
         let mut found: Vec<StoredEvent> = table.rows.values().filter(|row| wanted(row)).cloned().collect();

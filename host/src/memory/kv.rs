@@ -1,12 +1,15 @@
 //! Keys and values in memory, and the events that are committed with them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::AppId;
 use crate::memory::MemoryEvents;
 use crate::ports::{Events, KeyRange, KvEntry, KvPage, Page, StoreError};
-use crate::sequencer::{Expiring, Filling, Group, KvBackend, Sequencer, SequencerOptions, as_strs, bounds};
+use crate::sequencer::{
+    Expiring, Filling, Group, KvBackend, Sequencer, SequencerOptions, Usage, as_strs, bounds,
+};
 
 /// [`Kv`](crate::ports::Kv) in memory, with the same transactions as any other.
 pub type MemoryKv = Sequencer<MemoryBackend>;
@@ -31,6 +34,8 @@ impl Default for MemoryKv {
 pub struct MemoryBackend {
     apps: Mutex<BTreeMap<AppId, BTreeMap<Arc<str>, KvEntry>>>,
     events: MemoryEvents,
+    /// Of the newest commit. Changed while `apps` is locked.
+    number: AtomicU64,
 }
 
 impl MemoryBackend {
@@ -80,7 +85,16 @@ impl KvBackend for MemoryBackend {
         }
         // Answers are dropped: without a server nobody comes to fetch one.
         self.events.apply(&group.events);
+        self.number.store(group.number, Ordering::Relaxed);
         Ok(())
+    }
+
+    async fn usage(&self, app: AppId) -> Result<(u64, Usage), StoreError> {
+        let apps = self.apps();
+        let entries = apps.get(&app).into_iter().flatten();
+        let bytes: usize = entries.map(|(key, entry)| key.len() + entry.value.len()).sum();
+        let kv_bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        Ok((self.number.load(Ordering::Relaxed), Usage { kv_bytes, events: self.events.count(app) }))
     }
 
     async fn expiring(&self, limit: usize) -> Result<Vec<Expiring>, StoreError> {

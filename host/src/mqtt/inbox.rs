@@ -50,6 +50,11 @@ impl Mqtt {
                     // The store has logged why.
                     Err(CommitError::Store(_)) => tokio::time::sleep(FIRST_WAIT).await,
                     Ok(_) | Err(CommitError::AppGone) => break,
+                    // Whoever waited for room here would hold up the messages of every other app.
+                    Err(CommitError::Quota(exceeded)) => {
+                        tracing::warn!(app = app.0, %exceeded, messages = messages.len(), "messages from MQTT are passed over");
+                        break;
+                    }
                     // It has read nothing and watches nothing.
                     Err(error) => {
                         tracing::error!(%error, messages = messages.len(), "messages from MQTT are lost");

@@ -80,6 +80,12 @@ codes! {
     DepthExceeded: "depth-exceeded", LOOP_DETECTED, LIMIT;
     /// The call caused more events than one call may.
     TooManyEvents: "too-many-events", INTERNAL_SERVER_ERROR, LIMIT;
+    /// The app has used up what it may have at present.
+    QuotaExceeded: "quota-exceeded", TOO_MANY_REQUESTS, LIMIT;
+    /// The app has as much in KV as it may.
+    KvQuotaExceeded: "kv-quota-exceeded", INSUFFICIENT_STORAGE, LIMIT;
+    /// The app has as many stored events as it may.
+    EventsQuotaExceeded: "events-quota-exceeded", INSUFFICIENT_STORAGE, LIMIT;
     /// The event is not this call's any more.
     EventGone: "event-gone", CONFLICT, PLATFORM;
     /// Other calls kept changing the keys that this call read.

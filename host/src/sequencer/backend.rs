@@ -9,6 +9,8 @@ use crate::call::AppId;
 use crate::event::EventOp;
 use crate::ports::{Events, KeyRange, KvEntry, KvPage, KvWrite, Page, StoreError};
 
+use super::usage::Usage;
+
 /// A store without any concurrency control of its own. The sequencer is the only one that writes to it.
 ///
 /// A read that starts after [`apply`](Self::apply) has returned must see what was applied; a read that overlaps it
@@ -38,6 +40,9 @@ pub trait KvBackend: Send + Sync + 'static {
     ///
     /// Nothing of the group was written.
     fn apply(&self, group: &Group) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What an app keeps, and the number of the newest commit that is in it: both at one moment.
+    fn usage(&self, app: AppId) -> impl Future<Output = Result<(u64, Usage), StoreError>> + Send;
 
     /// The `limit` entries that expire first, in that order.
     fn expiring(&self, limit: usize) -> impl Future<Output = Result<Vec<Expiring>, StoreError>> + Send;

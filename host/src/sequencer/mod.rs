@@ -1,7 +1,7 @@
 //! Optimistic transactions over a plain store: commits are ordered in memory and become durable in groups.
 //!
 //! In reading order: `backend` (what a store must do), `range` (bounds and pages), `overlay` (the newest versions in
-//! memory), `log` (who touched what since when), `claims` (whose an event is), `state` (the order of commits), `writer`
+//! memory), `log` (who touched what since when), `claims` (whose an event is), `state` (the order of commits), `usage` (what apps keep, against their quotas), `writer`
 //! (makes groups durable), `read` (gets and lists), `watch` (the events that follow from changes of keys), `reaper`
 //! (deletes what has expired), and here the port that ties them together.
 //!
@@ -27,6 +27,7 @@ mod range;
 mod read;
 mod reaper;
 mod state;
+mod usage;
 mod watch;
 mod writer;
 
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot::error::RecvError;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -54,8 +55,10 @@ use crate::trigger::KvChange;
 
 pub use backend::{Change, Expiring, Group, KvBackend};
 pub use range::{Bounds, Filling, as_strs, bounds};
+pub use usage::Usage;
 
 use state::{Sequenced, State, Written};
+use usage::{Fit, Replaced};
 
 /// The unit in which room in the queue is counted, in bytes.
 const ROOM_UNIT: usize = 1024;
@@ -182,13 +185,42 @@ impl<B: KvBackend> Shared<B> {
                 .acquire_many_owned(self.room_for(&transaction))
                 .await
                 .map_err(|_| StoreError("it has been closed".into()))?;
-            let sequenced = self.lock().sequence(transaction, room)?;
+            let sequenced = self.sequence(transaction, room).await?;
             self.work.notify_one();
             sequenced
         };
         match sequenced {
             Sequenced::Done(number) => Ok(number),
             Sequenced::Wait(written) => Ok(heard(written.await)?),
+        }
+    }
+
+    /// Put a transaction that writes into the order, if the quotas of its app allow it.
+    async fn sequence(
+        &self,
+        transaction: Transaction,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Sequenced, CommitError> {
+        let (app, quotas) = (transaction.app, self.quotas(transaction.app));
+        let mut replaced = None;
+        loop {
+            let fit = {
+                let mut state = self.lock();
+                match state.fits(&transaction, &quotas, replaced.as_ref().unwrap_or(&Replaced::new())) {
+                    Fit::Yes(growth) => return state.sequence(transaction, growth, room),
+                    // Whoever runs again may want less.
+                    Fit::No(_) if !state.is_current(&transaction) => return Err(CommitError::Conflict),
+                    fit => fit,
+                }
+            };
+            match fit {
+                Fit::No(exceeded) if replaced.is_some() => return Err(exceeded.into()),
+                Fit::No(_) => {
+                    replaced = Some(self.replaced(&transaction).await?);
+                    self.learn_usage(app).await?;
+                }
+                _ => self.learn_usage(app).await?,
+            }
         }
     }
 

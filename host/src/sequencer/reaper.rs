@@ -82,6 +82,8 @@ async fn pass<B: KvBackend>(shared: &Shared<B>) -> Result<(), StoreError> {
                     | CommitError::TooManyEvents,
                 ) => {}
                 Err(CommitError::Store(error)) => return Err(error),
+                // There is nobody left to be told, and the deletion alone makes nothing more.
+                Err(CommitError::Quota(_)) => {}
             }
         }
         // Without progress the entries in the way are being written right now: the next pass will see.
@@ -102,11 +104,8 @@ async fn delete<B: KvBackend>(
     transaction.writes = vec![(entry.key, None)];
     match shared.commit(transaction.clone(), KvChange::Expire).await {
         // A key that nobody can be told of must not stay for ever, and keep others from being deleted.
-        Err(CommitError::TooManyEvents) => {
-            tracing::warn!(
-                app = entry.app.0,
-                "too many triggers look at a key that has expired; none is told"
-            );
+        Err(error @ (CommitError::TooManyEvents | CommitError::Quota(_))) => {
+            tracing::warn!(app = entry.app.0, %error, "of a key that has expired no trigger is told");
             shared.order(transaction).await
         }
         other => other,

@@ -1,6 +1,6 @@
 //! The order of commits: checks, numbers and queues them. Everything here runs under one mutex and never waits.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use super::backend::{Change, Group};
 use super::claims::{Claimed, Claims, lane_of, seen, touched};
 use super::log::{CommitLog, Touched};
 use super::overlay::{self, Overlay, Slot};
+use super::usage::Usage;
 
 /// What a commit waits for: its number, or why its group could not be written.
 pub(super) type Written = Result<u64, StoreError>;
@@ -49,6 +50,8 @@ struct Company {
     lanes: Vec<LaneDue>,
     /// Events and answers that are other ones from now on.
     news: Vec<Uuid>,
+    /// What each app keeps more because of it.
+    growth: HashMap<AppId, Usage>,
 }
 
 /// How a commit goes on once it is in the order.
@@ -86,6 +89,10 @@ pub(super) struct State {
     pub(super) overlay: Overlay,
     log: CommitLog,
     claims: Claims,
+    /// What apps keep, everything in the order included.
+    pub(super) usages: HashMap<AppId, Usage>,
+    /// The newest commit that the store has.
+    stored: u64,
     /// The newest commit in the order. Numbers of commits that failed are never used again.
     number: u64,
     /// The newest commit that is durable.
@@ -109,6 +116,8 @@ impl State {
             overlay: Overlay::default(),
             log: CommitLog::new(newest),
             claims: Claims::default(),
+            usages: HashMap::new(),
+            stored: newest,
             number: newest,
             durable: newest,
             pending: Group::default(),
@@ -130,10 +139,11 @@ impl State {
         self.durable
     }
 
-    /// Put a transaction that writes into the order. The writer must be woken afterwards.
+    /// Put a transaction that writes into the order; its app keeps so much more then. The writer must be woken afterwards.
     pub(super) fn sequence(
         &mut self,
         transaction: Transaction,
+        growth: Usage,
         room: OwnedSemaphorePermit,
     ) -> Result<Sequenced, CommitError> {
         self.refuse_when_closing()?;
@@ -149,6 +159,12 @@ impl State {
         let number = self.number;
         let app = transaction.app;
         let company = &mut self.pending_company;
+        if growth != Usage::default() {
+            *company.growth.entry(app).or_default() += growth;
+            if let Some(usage) = self.usages.get_mut(&app) {
+                *usage += growth;
+            }
+        }
         for op in transaction.events {
             if let Some(id) = touched(&op) {
                 self.log.push(number, Touched::Event(id));
@@ -252,6 +268,21 @@ impl State {
         }
     }
 
+    /// What an app keeps in the store as of a commit. False if more has been written meanwhile and this is not `the_last`
+    /// try: then that is missing.
+    pub(super) fn learn(&mut self, app: AppId, number: u64, stored: Usage, the_last: bool) -> bool {
+        if number < self.stored && !the_last {
+            return false;
+        }
+        let in_flight = self.in_flight.as_ref().filter(|company| number < company.last);
+        let mut usage = stored;
+        for company in in_flight.into_iter().chain([&self.pending_company]) {
+            usage += company.growth.get(&app).copied().unwrap_or_default();
+        }
+        self.usages.insert(app, usage);
+        true
+    }
+
     /// Wait for everything that is in the order.
     pub(super) fn settle(&mut self) -> Option<oneshot::Receiver<Written>> {
         if self.pending.number > 0 {
@@ -273,7 +304,7 @@ impl State {
     /// The group is durable.
     pub(super) fn written(&mut self) -> Settled {
         let Some(company) = self.in_flight.take() else { return Settled::default() };
-        self.durable = company.last;
+        (self.durable, self.stored) = (company.last, company.last);
         let sooner = self.expires(company.expires_ms);
         self.claims.written(company.claims);
         self.evict();
@@ -293,6 +324,8 @@ impl State {
             waiters.extend(company.waiters);
         }
         self.pending = Group::default();
+        // The store is asked again.
+        self.usages.clear();
         self.number += 1;
         self.overlay.roll_back(self.durable, self.number);
         self.log.restart(self.number);

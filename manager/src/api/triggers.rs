@@ -231,6 +231,7 @@ async fn run_trigger(_: Deployer, state: State, path: TriggerPath) -> Result<Sta
     state.schedules.run_now(app, &path.name).await.map_err(|error| match error {
         RunNowError::NoTrigger => Problem::new(Code::TriggerNotFound),
         RunNowError::NoSchedule => Problem::new(Code::TriggerNotFound).detail("The trigger is no schedule."),
+        RunNowError::Quota(exceeded) => exceeded.into(),
         RunNowError::Store(error) => error.into(),
     })?;
     Ok(StatusCode::ACCEPTED)

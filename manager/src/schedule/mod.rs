@@ -21,6 +21,7 @@ use futures_util::future::join_all;
 use picloud_host::call::AppId;
 use picloud_host::event::{Cause, EventOp};
 use picloud_host::ports::{Clock, CommitError, Kv, StoreError, Transaction};
+use picloud_host::quota::StorageQuota;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,9 @@ pub enum RunNowError {
     /// It is a trigger of another kind.
     #[error("the trigger is no schedule")]
     NoSchedule,
+    /// The app has as many stored events as it may.
+    #[error(transparent)]
+    Quota(#[from] StorageQuota),
     /// Storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,14 +102,18 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// There is no such schedule; storage failed.
+    /// There is no such schedule; the app has as many stored events as it may; storage failed.
     pub async fn run_now(&self, app: AppId, name: &Name) -> Result<(), RunNowError> {
         let schedule = self.store.trigger(app, name).await?.ok_or(RunNowError::NoTrigger)?;
         let TriggerConfig::Schedule { data, .. } = &schedule.config else {
             return Err(RunNowError::NoSchedule);
         };
         let now_ms = self.clock.now_ms();
-        Ok(self.commit(app, vec![occurrence::insert(&schedule, data, now_ms, now_ms)]).await?)
+        let committed = self.commit(app, vec![occurrence::insert(&schedule, data, now_ms, now_ms)]).await;
+        committed.map_err(|error| match error {
+            CommitError::Quota(exceeded) => exceeded.into(),
+            error => RunNowError::Store(storage(error)),
+        })
     }
 
     /// Make events until `stop`. While storage fails they are late, and nothing else.
@@ -161,8 +169,16 @@ impl Scheduler {
         let (mut ops, next_ms) = self.due(schedule, from_ms, now_ms).await?;
         // If somebody has changed the schedule since it was read, that is another one, which says itself when it is
         // due. The events are still right: the time of the one that was there before had come before it was changed.
-        ops.push(EventOp::Advance { trigger: schedule.id, from_ms, next_ms });
-        self.commit(schedule.app_id, ops).await
+        let advance = EventOp::Advance { trigger: schedule.id, from_ms, next_ms };
+        ops.push(advance.clone());
+        match self.commit(schedule.app_id, ops).await {
+            // Whoever tried it again would hold up the schedules of every other app.
+            Err(CommitError::Quota(exceeded)) => {
+                tracing::warn!(app = %schedule.app, trigger = %schedule.name, %exceeded, "a schedule is passed over");
+                self.commit(schedule.app_id, vec![advance]).await.map_err(storage)
+            }
+            other => other.map_err(storage),
+        }
     }
 
     /// The events of a schedule that is due, and when it is due next.
@@ -198,15 +214,21 @@ impl Scheduler {
         Ok((times_ms.iter().map(insert).collect(), next_ms))
     }
 
-    async fn commit(&self, app: AppId, ops: Vec<EventOp>) -> Result<(), StoreError> {
+    async fn commit(&self, app: AppId, ops: Vec<EventOp>) -> Result<(), CommitError> {
         let mut transaction = Transaction::new(app, self.kv.begin(), Cause::outside());
         transaction.events = ops;
         match self.kv.commit(transaction).await {
             Ok(_) | Err(CommitError::AppGone) => Ok(()),
-            Err(CommitError::Store(error)) => Err(error),
-            // It has read nothing and ends no event.
-            Err(error) => Err(StoreError(error.to_string())),
+            Err(error) => Err(error),
         }
+    }
+}
+
+fn storage(error: CommitError) -> StoreError {
+    match error {
+        CommitError::Store(error) => error,
+        // It has read nothing and ends no event.
+        error => StoreError(error.to_string()),
     }
 }
 

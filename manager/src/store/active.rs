@@ -8,6 +8,7 @@ use picloud_host::call::{AppId, ScriptRef, SourceHash, VersionId};
 use picloud_host::limits::Limits;
 use picloud_host::mqtt::MqttFilter;
 use picloud_host::ports::StoreError;
+use picloud_host::quota::Quotas;
 use picloud_host::route::RouteTable;
 use picloud_host::secret::AppSecrets;
 use picloud_host::trigger::{
@@ -46,14 +47,14 @@ struct ScriptColumns {
 }
 
 impl Store {
-    /// Every app with its active scripts, its triggers, its policy, its secrets and its configuration, at one moment. `limits` are the
-    /// server's, which an app can only narrow.
+    /// Every app with its active scripts, its triggers, its policy, its secrets and its configuration, at one moment. `limits` and
+    /// `quotas` are the server's: an app can narrow the limits, and has quotas of its own in their place.
     ///
     /// # Errors
     ///
     /// The database failed.
-    pub async fn active_set(&self, limits: &Limits) -> Result<ActiveSet, StoreError> {
-        self.read_active_set(limits).await.map_err(failed)
+    pub async fn active_set(&self, limits: &Limits, quotas: &Quotas) -> Result<ActiveSet, StoreError> {
+        self.read_active_set(limits, quotas).await.map_err(failed)
     }
 
     fn add_secrets(&self, set: &mut ActiveSet, rows: &[secret::Row]) {
@@ -65,7 +66,7 @@ impl Store {
         }
     }
 
-    async fn read_active_set(&self, limits: &Limits) -> Result<ActiveSet, sqlx::Error> {
+    async fn read_active_set(&self, limits: &Limits, quotas: &Quotas) -> Result<ActiveSet, sqlx::Error> {
         // One transaction, so that all statements see the same moment.
         let mut tx = self.database.read.begin().await?;
         let scripts: Vec<Row> = sqlx::query_as(SCRIPTS).fetch_all(&mut *tx).await?;
@@ -75,9 +76,9 @@ impl Store {
         let secrets = secret::all(&mut tx).await?;
         let config: Vec<(i64, String, String)> = sqlx::query_as(CONFIG).fetch_all(&mut *tx).await?;
         tx.commit().await?;
-        let (mut set, limits) = (ActiveSet::default(), Arc::new(*limits));
+        let (mut set, limits, quotas) = (ActiveSet::default(), Arc::new(*limits), Arc::new(*quotas));
         for row in scripts {
-            add_script(&mut set, row, &limits);
+            add_script(&mut set, row, &limits, &quotas);
         }
         for trigger in triggers.into_iter().filter_map(trigger::Row::into_trigger) {
             add_trigger(&mut set, trigger);
@@ -111,12 +112,13 @@ const POLICIES: &str = "select id, http_policy from app where http_policy is not
 
 const CONFIG: &str = "select app_id, name, value from config_value order by app_id";
 
-fn add_script(set: &mut ActiveSet, row: Row, limits: &Arc<Limits>) {
+fn add_script(set: &mut ActiveSet, row: Row, limits: &Arc<Limits>, quotas: &Arc<Quotas>) {
     let name =
         set.apps.get_key_value(&*row.app).map_or_else(|| row.app.as_str().into(), |(name, _)| name.clone());
     let app = set.apps.entry(name.clone()).or_insert_with(|| ActiveApp {
         id: AppId(row.app_id),
         limits: of_app(&row, limits),
+        quotas: quotas.clone(),
         http: Arc::default(),
         secrets: Arc::default(),
         config: Arc::default(),

@@ -155,6 +155,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use picloud_host::limits::Limits;
+    use picloud_host::quota::Quotas;
 
     use super::*;
     use crate::store::testing::{TestStore, name};
@@ -169,7 +170,7 @@ mod tests {
         let test = test.reopen().await;
         let found = test.store.config_value(test.app, &name("a")).await.unwrap().unwrap();
         assert_eq!(found.value, "[2.50]");
-        let set = test.store.active_set(&Limits::default()).await.unwrap();
+        let set = test.store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
         assert_eq!(&*set.apps["default"].config["a"], "[2.50]");
         test.store.delete_config(test.app, &name("a"), &any).await.unwrap();
         let gone = test.store.delete_config(test.app, &name("a"), &any).await;

@@ -69,6 +69,7 @@ fn write(policy: &HttpPolicy) -> String {
 #[cfg(test)]
 mod tests {
     use picloud_host::limits::Limits;
+    use picloud_host::quota::Quotas;
 
     use super::*;
     use crate::store::testing::TestStore;
@@ -92,7 +93,7 @@ mod tests {
         test.store.put_http_policy(test.app, &policy, &Precondition::default()).await.unwrap();
         let test = test.reopen().await;
         assert_eq!(test.store.http_policy(test.app).await.unwrap(), policy);
-        let set = test.store.active_set(&Limits::default()).await.unwrap();
+        let set = test.store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
         assert_eq!(*set.apps["default"].http, policy);
     }
 
@@ -112,7 +113,7 @@ mod tests {
     async fn a_damaged_policy_allows_nothing_and_takes_no_script_along() {
         let test = TestStore::new().await;
         sqlx::raw_sql("update app set http_policy = '{'").execute(&test.database.write).await.unwrap();
-        let set = test.store.active_set(&Limits::default()).await.unwrap();
+        let set = test.store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
         assert_eq!(*set.apps["default"].http, HttpPolicy::default());
         assert!(test.store.http_policy(test.app).await.is_err());
         let policy = allowing("a.org");

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use picloud_host::call::AppId;
 use picloud_host::ports::{Clock, Events, KeyRange, KvEntry, KvPage, KvValue, KvWrite, Page, StoreError};
-use picloud_host::sequencer::{Expiring, Filling, Group, KvBackend, Sequencer, SequencerOptions, bounds};
+use picloud_host::sequencer::{
+    Expiring, Filling, Group, KvBackend, Sequencer, SequencerOptions, Usage, bounds,
+};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
@@ -156,6 +158,12 @@ impl KvBackend for KvTable {
         self.write(group).await.map_err(|error| StoreError(error.to_string()))
     }
 
+    async fn usage(&self, app: AppId) -> Result<(u64, Usage), StoreError> {
+        let query = sqlx::query_as(USAGE).bind(app.0).fetch_one(&self.database.read);
+        let (number, kv_bytes, events): (i64, i64, i64) = query.await.map_err(failed)?;
+        Ok((number.cast_unsigned(), Usage { kv_bytes, events }))
+    }
+
     async fn expiring(&self, limit: usize) -> Result<Vec<Expiring>, StoreError> {
         let query = sqlx::query(EXPIRING).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = query.fetch_all(&self.database.read).await.map_err(failed)?;
@@ -227,6 +235,13 @@ fn expiring_of(row: &SqliteRow) -> Result<Expiring, sqlx::Error> {
         expires_ms: row.try_get::<i64, _>(3)?.cast_unsigned(),
     })
 }
+
+// One statement, so that all of it is of one moment. An app that is just being deleted keeps nothing.
+pub(crate) const USAGE: &str = "
+    select n.value, coalesce(u.kv_bytes, 0), coalesce(u.events, 0)
+    from   commit_number n
+    left   join app_usage u on u.app_id = $1
+    where  n.id = 1";
 
 const EXPIRING: &str = "
     select app_id, key, version, expires_ms

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use picloud_host::call::AppId;
+use picloud_host::event::EventOp;
 use picloud_host::kv_conformance::{APP, OTHER, Tx, increment, json, nothing, text};
 use picloud_host::ports::Kv as _;
-use picloud_host::sequencer::SequencerOptions;
+use picloud_host::sequencer::{KvBackend as _, SequencerOptions, Usage};
 
+use crate::store::MIGRATOR;
 use crate::store::kv::{self, KvTable};
-use crate::store::testing::TestStore;
+use crate::store::testing::{TestStore, event, insert};
 
 async fn backend() -> (TestStore, KvTable) {
     let test = TestStore::new().await;
@@ -67,6 +69,43 @@ async fn pages_and_expiry_are_read_from_an_index() {
         assert_eq!(plan.len(), 1, "{plan:?}");
         assert!(plan[0].contains(index), "{plan:?}");
     }
+}
+
+#[tokio::test]
+async fn what_an_app_keeps_is_read_from_one_row() {
+    let (test, _) = backend().await;
+    let plan = test.plan_of(kv::USAGE).await;
+    let [number, usage] = &plan[..] else { panic!("{plan:?}") };
+    assert!(number.contains("SEARCH n USING INTEGER PRIMARY KEY"), "{plan:?}");
+    assert!(usage.contains("SEARCH u USING INDEX sqlite_autoindex_app_usage_1 (app_id=?)"), "{plan:?}");
+}
+
+/// A database from before there were totals is counted once, and goes on from there.
+#[tokio::test]
+async fn what_was_there_before_there_were_totals_is_counted() {
+    let (test, table) = backend().await;
+    let write = &test.database.write;
+    sqlx::raw_sql(
+        "drop trigger app_added; drop trigger kv_added; drop trigger kv_changed; drop trigger kv_removed;
+         drop trigger event_added; drop trigger event_removed; drop table app_usage;
+         delete from _sqlx_migrations where version = 10;
+         insert into kv (app_id, key, kind, json, blob, version) values
+            (1, 'ä', 'json', '\"ü\"', null, 1), (1, 'b', 'blob', null, x'00112233', 2);",
+    )
+    .execute(write)
+    .await
+    .unwrap();
+    let events = [event("queue/a"), event("queue/a"), event("script/s")];
+    test.apply(events.iter().map(insert).collect()).await;
+    MIGRATOR.run(write).await.unwrap();
+    let counted = async |app| table.usage(AppId(app)).await.unwrap().1;
+    assert_eq!(counted(1).await, Usage { kv_bytes: 2 + 4 + 1 + 4, events: 3 });
+    assert_eq!(counted(2).await, Usage::default());
+    test.apply(vec![insert(&event("queue/a")), EventOp::Remove { id: events[0].id }]).await;
+    sqlx::raw_sql("delete from kv where key = 'b'").execute(write).await.unwrap();
+    assert_eq!(counted(1).await, Usage { kv_bytes: 6, events: 3 });
+    sqlx::raw_sql("delete from app where id = 1").execute(write).await.unwrap();
+    assert_eq!(counted(1).await, Usage::default(), "nothing is left of an app that is gone");
 }
 
 /// How fast it is: `cargo test --release -p picloud-manager -- --ignored --nocapture commits_a_second`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use picloud_host::call::{AppId, SourceHash, VersionId};
 use picloud_host::limits::Limits;
 use picloud_host::ports::Scripts as _;
+use picloud_host::quota::Quotas;
 
 use crate::store::script::{Put, Script};
 use crate::store::testing::{TestStore, name, upload};
@@ -168,12 +169,12 @@ async fn lists_go_on_where_they_stopped() {
 #[tokio::test]
 async fn the_active_set_has_every_app_and_each_active_version() {
     let test = TestStore::new().await;
-    let empty = test.store.active_set(&Limits::default()).await.unwrap();
+    let empty = test.store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
     assert_eq!(empty.apps["default"].scripts.len(), 0);
     test.put("a", "1").await;
     test.put("a", "2").await;
     test.put("b", "3").await;
-    let set = test.store.active_set(&Limits::default()).await.unwrap();
+    let set = test.store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
     let app = &set.apps["default"];
     assert_eq!((app.id, app.scripts.len()), (test.app, 2));
     let script = &app.scripts["a"].script;

@@ -171,6 +171,7 @@ mod tests {
     use std::sync::Arc;
 
     use picloud_host::limits::Limits;
+    use picloud_host::quota::Quotas;
     use zeroize::Zeroizing;
 
     use super::*;
@@ -190,7 +191,7 @@ mod tests {
 
     /// What scripts would see: `name=value`, and `name` alone for what cannot be read.
     async fn seen(store: &Store) -> Vec<String> {
-        let set = store.active_set(&Limits::default()).await.unwrap();
+        let set = store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
         let mut seen: Vec<_> = set.apps["default"]
             .secrets
             .0

@@ -3,6 +3,7 @@
 use picloud_host::call::AppId;
 use picloud_host::event::{EventKind, EventOp, NewEvent, TriggerId};
 use picloud_host::limits::Limits;
+use picloud_host::quota::Quotas;
 use serde_json::json;
 
 use crate::store::script::Put;
@@ -200,7 +201,7 @@ async fn an_event_of_a_schedule_is_live_until_it_is_done_or_dead() {
 #[tokio::test]
 async fn the_active_set_has_the_triggers_that_the_data_plane_looks_at() {
     let test = TestStore::new().await;
-    let empty = test.store.active_set(&Limits::default()).await.unwrap();
+    let empty = test.store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
     assert!(empty.triggers.is_empty());
     let keys = new(json!({"kind": "kv", "prefix": "a/", "on": ["set", "expire"]}));
     let (_, kv) = test.put_trigger("keys", &NewTrigger { attempts: 9, ..keys }).await;
@@ -215,7 +216,7 @@ async fn the_active_set_has_the_triggers_that_the_data_plane_looks_at() {
         test.put_trigger(bad, &topic("a")).await;
         test.set_config(bad, config).await;
     }
-    let set = test.store.active_set(&Limits::default()).await.unwrap();
+    let set = test.store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
     let triggers = &set.triggers[&test.app];
     let first = &triggers.kv[0];
     assert_eq!((first.target.id, &*first.target.app, &*first.target.script), (kv.id, "default", "s"));

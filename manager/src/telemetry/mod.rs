@@ -29,6 +29,7 @@ use crate::store::{Database, failed};
 pub use buffer::Capacity;
 use buffer::{Buffer, Refusal};
 use rollup::Rollups;
+pub(crate) use totals::APPS;
 pub use totals::{AppTotals, ScriptTotals, Steps, Totals};
 use writer::Writer;
 

@@ -12,7 +12,7 @@ use crate::store::minute::duration_us;
 const SCRIPTS: usize = 200;
 
 /// Apps that are told apart.
-const APPS: usize = 50;
+pub(crate) const APPS: usize = 50;
 
 /// Bounds of the steps of durations, in microseconds.
 const DURATION_STEPS_US: [u64; 17] = [

@@ -104,6 +104,7 @@ pub(in crate::api) fn commit_failed(error: CommitError) -> Problem {
     match error {
         CommitError::Store(error) => error.into(),
         CommitError::AppGone => Problem::new(Code::AppNotFound),
+        CommitError::Quota(exceeded) => exceeded.into(),
         CommitError::TooManyEvents => Problem::new(Code::TooManyEvents),
         CommitError::Conflict | CommitError::EventGone => Problem::new(Code::EventBusy),
     }

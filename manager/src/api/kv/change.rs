@@ -98,6 +98,7 @@ fn settled(committed: Result<u64, CommitError>) -> Result<Option<u64>, Problem> 
         Err(CommitError::TooManyEvents | CommitError::EventGone) => Err(Problem::new(Code::TooManyEvents)),
         Err(CommitError::AppGone) => Err(Problem::new(Code::AppNotFound)),
         Err(CommitError::Store(error)) => Err(error.into()),
+        Err(CommitError::Quota(exceeded)) => Err(exceeded.into()),
     }
 }
 

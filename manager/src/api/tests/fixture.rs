@@ -15,6 +15,7 @@ use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
 use picloud_host::ports::Clock;
 use picloud_host::problem::Code;
+use picloud_host::quota::Quotas;
 use picloud_host::sequencer::SequencerOptions;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -85,7 +86,7 @@ impl TestApi {
         let limits = Limits { source_bytes: SOURCE_LIMIT as u64, ..Limits::default() };
         let (loader, active) = (Arc::new(FakeLoader::default()), Arc::new(Active::default()));
         let store = test.store.clone();
-        let publisher = Publisher::new(store.clone(), active.clone(), limits);
+        let publisher = Publisher::new(store.clone(), active.clone(), limits, Quotas::default());
         let identities = publisher.identities().clone();
         let telemetry = Fixture::new().await;
         let clock: Arc<dyn Clock> = test.clock.clone();

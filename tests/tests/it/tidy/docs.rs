@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use picloud_host::event::EventKind;
 use picloud_host::limits::{LIMITS, LimitRow};
 use picloud_host::problem::Code;
+use picloud_host::quota::QUOTAS;
 
 use super::assert_none;
 use super::source::{files, root, stems};
@@ -74,6 +75,34 @@ fn the_page_of_a_limit_names_its_default() {
         }
     }
     assert_none("the page of a limit names its default", &wrong);
+}
+
+#[test]
+fn the_page_for_operators_lists_every_quota_as_it_is() {
+    let page = std::fs::read_to_string(root().join("docs/CONFIG.md")).unwrap();
+    let (_, section) = page.split_once("\n## Quotas\n").unwrap();
+    let rows =
+        section.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| `"));
+    let listed: Vec<_> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            (cells[1].trim_matches('`'), amount_of(cells[2]), amount_of(cells[3]))
+        })
+        .collect();
+    let counted = |value: u64, unit: &str| Some((value, unit.to_owned()));
+    let expected: Vec<_> = QUOTAS
+        .iter()
+        .map(|row| {
+            let default = row.default.and_then(|default| counted(default, row.unit));
+            (row.name, default, counted(row.maximum, row.unit))
+        })
+        .collect();
+    assert_eq!(listed, expected, "docs/CONFIG.md has name, default and maximum of each quota");
+}
+
+/// As [`amount`]; nothing for `none`.
+fn amount_of(cell: &str) -> Option<(u64, String)> {
+    if cell == "none" { None } else { amount(cell) }
 }
 
 /// Name, default and maximum of each limit, as docs/SCRIPTING.md has them.
