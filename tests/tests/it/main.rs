@@ -17,6 +17,7 @@ mod isolation;
 mod kv;
 mod mqtt;
 mod process;
+mod quotas;
 mod rest;
 mod routes;
 mod scripts;
