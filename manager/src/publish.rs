@@ -38,6 +38,12 @@ impl Publisher {
         Self(Arc::new(Inner { store, active, identities, limits, quotas, turn: Mutex::new(()) }))
     }
 
+    /// The quotas of every app that has none of its own.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.0.quotas
+    }
+
     /// Everybody who is known, as published.
     #[must_use]
     pub fn identities(&self) -> &Arc<Identities> {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use picloud_host::ingress::is_script_path;
 use picloud_host::limits::{Limits, OwnLimits};
 use picloud_host::problem::{Code, Problem};
+use picloud_host::quota::Quotas;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -43,6 +44,12 @@ pub(crate) struct App {
     /// All limits that apply to it.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     effective_limits: Limits,
+    /// The quotas that were chosen for it. Only those can be sent back.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    quotas: Quotas,
+    /// All quotas that apply to it; one that is not there is no bound.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    effective_quotas: Quotas,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -52,12 +59,14 @@ pub(crate) struct App {
 }
 
 impl App {
-    fn new(app: app::App, server: &Limits) -> Self {
+    fn new(app: app::App, state: &State) -> Self {
         Self {
-            effective_limits: server.narrowed(&app.settings.limits),
+            effective_limits: state.limits.narrowed(&app.settings.limits),
+            effective_quotas: app.settings.quotas.over(state.publisher.quotas()),
             name: app.name,
             description: app.settings.description,
             limits: app.settings.limits,
+            quotas: app.settings.quotas,
             created_at: timestamp(app.created_ms),
             updated_at: timestamp(app.updated_ms),
         }
@@ -80,7 +89,7 @@ async fn list_apps(
     apps.retain(|app| who.caller.may(&app.name, Permission::Read));
     apps.truncate(limit as usize + 1);
     let page = List::<app::App>::new(apps, limit, |app| app.name.clone());
-    let items = page.items.into_iter().map(|app| App::new(app, &state.limits)).collect();
+    let items = page.items.into_iter().map(|app| App::new(app, &state)).collect();
     Ok(Json(List { items, next_cursor: page.next_cursor }))
 }
 
@@ -101,7 +110,7 @@ async fn get_app(
     precondition: Precondition,
 ) -> Result<Response, Problem> {
     let app = state.store.app(&path.app).await?.ok_or_else(|| Problem::new(Code::AppNotFound))?;
-    answer(&precondition, &app.tag(), Json(App::new(app, &state.limits)))
+    answer(&precondition, &app.tag(), Json(App::new(app, &state)))
 }
 
 /// Create an app or configure it.
@@ -142,7 +151,7 @@ async fn put_app(
     let store = state.store.clone();
     let change = async move { store.put_app(&path.app, &settings, &precondition).await };
     let (put, app) = state.publisher.change(change).await?;
-    let answer = ([(header::ETAG, etag(&app.tag()))], Json(App::new(app, &state.limits)));
+    let answer = ([(header::ETAG, etag(&app.tag()))], Json(App::new(app, &state)));
     Ok(match put {
         Put::Created => (StatusCode::CREATED, [(header::LOCATION, location)], answer).into_response(),
         Put::Replaced | Put::Unchanged => answer.into_response(),

@@ -38,6 +38,14 @@ impl Caller {
         parts.extensions.get().unwrap_or(&Self::Nobody)
     }
 
+    /// Its name; none in dev mode, and for nobody.
+    pub(crate) fn name(&self) -> Option<String> {
+        match self {
+            Self::Known(known) => Some(known.name.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether this one may do something with an app.
     pub(crate) fn may(&self, app: &str, permission: Permission) -> bool {
         match self {

@@ -56,6 +56,7 @@ use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader};
 use picloud_host::ports::{Answers, Clock, Events, Kv};
 use picloud_host::problem::{Code, Problem};
+use picloud_host::quota::Quotas;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::identity::Bearers;
@@ -162,6 +163,12 @@ impl State {
     /// The limits of an app; the server's, if there is none of this name.
     pub(crate) fn limits_of(&self, app: &Name) -> Limits {
         self.active.current().apps.get(app.as_str()).map_or(self.limits, |app| *app.limits)
+    }
+
+    /// The quotas of an app; those of every app, if there is none of this name.
+    pub(crate) fn quotas_of(&self, app: &Name) -> Quotas {
+        let set = self.active.current();
+        set.apps.get(app.as_str()).map_or(*self.publisher.quotas(), |app| *app.quotas)
     }
 
     /// Load a source, which also makes its image ready for the first call.

@@ -6,8 +6,8 @@ use http::{StatusCode, header};
 use jiff::Timestamp;
 use picloud_host::problem::{Code, Problem};
 use picloud_host::route::Access;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -17,7 +17,7 @@ use crate::api::auth::{AppAdmin, Deployer, Reader};
 use crate::api::body::Source;
 use crate::api::path::{AppPath, ScriptPath};
 use crate::api::precondition::{answer, etag};
-use crate::api::query::{List, PageQuery, Query};
+use crate::api::query::{List, PageQuery, Query, invalid};
 use crate::api::routes::body::{AccessBody, RouteAccess};
 use crate::api::routes::check_secret;
 use crate::name::Name;
@@ -112,15 +112,41 @@ async fn list_scripts(
     Ok(Json(List::new(scripts, limit, |script| script.name.clone())))
 }
 
+/// What goes with a source.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UploadQuery {
+    /// What to say of the version, 1000 bytes at most.
+    #[param(example = "Round prices up")]
+    message: Option<String>,
+}
+
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 1000;
+
+impl UploadQuery {
+    fn message(self) -> Result<Option<String>, Problem> {
+        match self.message {
+            Some(message)
+                if message.len() > MAX_MESSAGE || message.chars().any(|c| c.is_control() && c != '\n') =>
+            {
+                Err(invalid(format!("message must be text of {MAX_MESSAGE} bytes at most")))
+            }
+            message => Ok(message.filter(|message| !message.is_empty())),
+        }
+    }
+}
+
 /// Create a script or give it a new source.
 ///
 /// The source is loaded first: one that does not compile, or whose top level fails, changes nothing. A new source becomes
 /// a new version, which is called from then on; calls under way end with the version they began with. Uploading the
-/// active source again makes no new version.
+/// active source again makes no new version. Of many versions the oldest go, as the quota `versions` says.
 #[utoipa::path(
     put, path = "/api/v1/apps/{app}/scripts/{name}", tag = "scripts", security(("token" = ["app:{app}:deploy"])),
     params(
-        ScriptPath,
+        ScriptPath, UploadQuery,
         ("If-Match" = Option<String>, Header, description = "Replace only what has one of these `ETag`s."),
         ("If-None-Match" = Option<String>, Header, description = "`*`: create only."),
     ),
@@ -138,15 +164,18 @@ async fn list_scripts(
     ),
 )]
 async fn put_script(
-    _: Deployer,
+    who: Deployer,
     state: State,
     path: ScriptPath,
+    Query(query): Query<UploadQuery>,
     precondition: Precondition,
     Source(source): Source,
 ) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
+    let (message, author) = (query.message()?, who.caller.name());
+    let keep = state.quotas_of(&path.app).versions;
     let report = state.load(&path.app, &source).await?;
-    let (store, upload) = (state.store, Upload { source, report });
+    let (store, upload) = (state.store, Upload { source, report, message, author, keep });
     let location = format!("/api/v1/apps/{}/scripts/{}", path.app, path.name);
     let change = async move { store.put_script(app, &path.name, &upload, &precondition).await };
     let (put, script) = state.publisher.change(change).await?;
@@ -259,8 +288,8 @@ async fn put_script_access(
     AccessBody(access): AccessBody,
 ) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
-    let invalid = |detail: String| Problem::new(Code::AccessInvalid).detail(detail);
-    check_secret(&state, app, &access).map_err(invalid)?;
+    let refused = |detail: String| Problem::new(Code::AccessInvalid).detail(detail);
+    check_secret(&state, app, &access).map_err(refused)?;
     let store = state.store;
     let change = async move { store.put_access(app, &path.name, &access, &precondition).await };
     let script = state.publisher.change(change).await?;

@@ -49,6 +49,12 @@ pub(crate) struct Version {
     image_bytes: u64,
     /// Fuel that compiling the source and running its top level took.
     load_fuel: u64,
+    /// What whoever uploaded it has said of it.
+    #[schema(required)]
+    message: Option<String>,
+    /// The name of the principal that has uploaded it; null in dev mode.
+    #[schema(required)]
+    author: Option<String>,
     /// When it was uploaded.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -73,6 +79,8 @@ impl From<version::Version> for Version {
             source_bytes: version.source_bytes,
             image_bytes: version.image_bytes,
             load_fuel: version.load_fuel,
+            message: version.message,
+            author: version.author,
             created_at: timestamp(version.created_ms),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use picloud_host::active::{ActiveApp, ActiveScript, ActiveSet};
 use picloud_host::call::{AppId, ScriptRef, SourceHash, VersionId};
-use picloud_host::limits::Limits;
+use picloud_host::limits::{Limits, OwnLimits};
 use picloud_host::mqtt::MqttFilter;
 use picloud_host::ports::StoreError;
 use picloud_host::quota::Quotas;
@@ -16,7 +16,7 @@ use picloud_host::trigger::{
 };
 use sqlx::FromRow;
 
-use crate::store::app::own_limits;
+use crate::store::app::own;
 use crate::store::http_policy;
 use crate::store::route;
 use crate::store::script::access_of;
@@ -31,6 +31,7 @@ struct Row {
     app_id: i64,
     app: String,
     limits: Option<String>,
+    quotas: Option<String>,
     #[sqlx(flatten)]
     script: ScriptColumns,
 }
@@ -94,7 +95,7 @@ impl Store {
 }
 
 const SCRIPTS: &str = "
-    select app.id as app_id, app.name as app, app.limits, s.name as script, v.id as version_id, v.number, v.source_hash,
+    select app.id as app_id, app.name as app, app.limits, app.quotas, s.name as script, v.id as version_id, v.number, v.source_hash,
            v.handles_requests, v.handles_events, s.access
     from   app
     left   join script s on s.app_id = app.id
@@ -118,7 +119,7 @@ fn add_script(set: &mut ActiveSet, row: Row, limits: &Arc<Limits>, quotas: &Arc<
     let app = set.apps.entry(name.clone()).or_insert_with(|| ActiveApp {
         id: AppId(row.app_id),
         limits: of_app(&row, limits),
-        quotas: quotas.clone(),
+        quotas: quotas_of(&row, quotas),
         http: Arc::default(),
         secrets: Arc::default(),
         config: Arc::default(),
@@ -131,12 +132,24 @@ fn add_script(set: &mut ActiveSet, row: Row, limits: &Arc<Limits>, quotas: &Arc<
 
 /// The limits of an app. What is damaged narrows nothing.
 fn of_app(row: &Row, limits: &Arc<Limits>) -> Arc<Limits> {
-    match own_limits(row.limits.as_deref()) {
+    match own::<OwnLimits>(row.limits.as_deref()) {
         Ok(own) if own.is_empty() => limits.clone(),
         Ok(own) => Arc::new(limits.narrowed(&own)),
         Err(error) => {
             tracing::error!(app = row.app, %error, "the app's limits are damaged in the database");
             limits.clone()
+        }
+    }
+}
+
+/// The quotas of an app. Where its own are damaged it has those of every app.
+fn quotas_of(row: &Row, quotas: &Arc<Quotas>) -> Arc<Quotas> {
+    match own::<Quotas>(row.quotas.as_deref()) {
+        Ok(own) if own == Quotas::default() => quotas.clone(),
+        Ok(own) => Arc::new(own.over(quotas)),
+        Err(error) => {
+            tracing::error!(app = row.app, %error, "the app's quotas are damaged in the database");
+            quotas.clone()
         }
     }
 }

@@ -3,6 +3,8 @@
 use picloud_host::call::{AppId, SourceHash};
 use picloud_host::limits::OwnLimits;
 use picloud_host::ports::StoreError;
+use picloud_host::quota::Quotas;
+use serde::de::DeserializeOwned;
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
@@ -35,14 +37,16 @@ pub struct AppSettings {
     pub description: String,
     /// Limits that are narrower than the server's.
     pub limits: OwnLimits,
+    /// Quotas in the place of those that the server has for every app.
+    pub quotas: Quotas,
 }
 
 impl App {
     /// The entity tag, without quotes. It is another one for another app of the same name.
     #[must_use]
     pub fn tag(&self) -> String {
-        let AppSettings { description, limits } = &self.settings;
-        let text = serde_json::json!([self.id.0, description, limits]).to_string();
+        let AppSettings { description, limits, quotas } = &self.settings;
+        let text = serde_json::json!([self.id.0, description, limits, quotas]).to_string();
         SourceHash::of(&text).to_hex()
     }
 }
@@ -53,6 +57,7 @@ struct Row {
     name: String,
     description: String,
     limits: Option<String>,
+    quotas: Option<String>,
     created_ms: i64,
     updated_ms: i64,
 }
@@ -66,7 +71,8 @@ impl TryFrom<Row> for App {
             name: row.name,
             settings: AppSettings {
                 description: row.description,
-                limits: own_limits(row.limits.as_deref())?,
+                limits: own(row.limits.as_deref())?,
+                quotas: own(row.quotas.as_deref())?,
             },
             created_ms: to_u64(row.created_ms),
             updated_ms: to_u64(row.updated_ms),
@@ -74,16 +80,16 @@ impl TryFrom<Row> for App {
     }
 }
 
-/// What the column `limits` holds.
-pub(super) fn own_limits(stored: Option<&str>) -> sqlx::Result<OwnLimits> {
-    stored.map_or_else(|| Ok(OwnLimits::new()), |json| serde_json::from_str(json).map_err(damaged))
+/// What the columns `limits` and `quotas` hold.
+pub(super) fn own<T: Default + DeserializeOwned>(stored: Option<&str>) -> sqlx::Result<T> {
+    stored.map_or_else(|| Ok(T::default()), |json| serde_json::from_str(json).map_err(damaged))
 }
 
 /// The columns of [`App`] and where they come from. Those that were deleted are never among them.
 macro_rules! select_app {
     ($rest:literal) => {
         concat!(
-            "select id, name, description, limits, created_ms, coalesce(updated_ms, created_ms) as updated_ms \
+            "select id, name, description, limits, quotas, created_ms, coalesce(updated_ms, created_ms) as updated_ms \
              from app \
              where deleted_ms is null and ",
             $rest
@@ -181,14 +187,17 @@ impl Store {
                 .await?;
         }
         if put != Put::Unchanged {
-            let limits = serde_json::to_string(&settings.limits).unwrap_or_default();
-            sqlx::query("update app set description = $1, limits = $2, updated_ms = $3 where name = $4")
-                .bind(&settings.description)
-                .bind((!settings.limits.is_empty()).then_some(limits))
-                .bind(self.now_ms())
-                .bind(name.as_str())
-                .execute(&mut *tx)
-                .await?;
+            let AppSettings { description, limits, quotas } = settings;
+            sqlx::query(
+                "update app set description = $1, limits = $2, quotas = $3, updated_ms = $4 where name = $5",
+            )
+            .bind(description)
+            .bind((!limits.is_empty()).then(|| serde_json::to_string(limits).unwrap_or_default()))
+            .bind((*quotas != Quotas::default()).then(|| serde_json::to_string(quotas).unwrap_or_default()))
+            .bind(self.now_ms())
+            .bind(name.as_str())
+            .execute(&mut *tx)
+            .await?;
         }
         let app = find(&mut tx, name).await?.ok_or(ChangeError::NoApp)?;
         tx.commit().await?;

@@ -7,6 +7,7 @@ use picloud_host::route::Access;
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
+use crate::store::column::to_i64;
 use crate::store::{ChangeError, Precondition, Store, failed};
 
 /// A script with the facts of its active version.
@@ -70,6 +71,12 @@ pub struct Upload {
     pub source: String,
     /// What loading it found out.
     pub report: LoadReport,
+    /// What whoever uploads it says of it.
+    pub message: Option<String>,
+    /// The name of the principal that uploads it.
+    pub author: Option<String>,
+    /// How many versions of the script to keep, with this one; none: all. The oldest go, but never the active one.
+    pub keep: Option<u64>,
 }
 
 /// What became of an upload.
@@ -124,6 +131,10 @@ impl Store {
         if put != Put::Unchanged {
             let version_id = insert_version(&mut tx, script_id, upload, &hash, now_ms).await?;
             set_active(&mut tx, script_id, version_id, now_ms).await?;
+            insert_note(&mut tx, version_id, upload).await?;
+            if let Some(keep) = upload.keep {
+                delete_oldest(&mut tx, script_id, keep).await?;
+            }
         }
         let script = fetch(&mut tx, script_id).await?;
         tx.commit().await?;
@@ -249,7 +260,7 @@ async fn insert_version(
     hash: &str,
     now_ms: i64,
 ) -> Result<i64, sqlx::Error> {
-    // A version is only ever deleted with its script, so the largest number plus one was never used.
+    // The newest version is only ever deleted with its script, so the largest number plus one was never used.
     sqlx::query_scalar(
         "insert into script_version (script_id, number, source, source_hash, handles_requests, handles_events, \
                                      image_bytes, load_fuel, created_ms) \
@@ -268,6 +279,35 @@ async fn insert_version(
     .bind(now_ms)
     .fetch_one(tx)
     .await
+}
+
+/// Keep what is told about a version, if there is anything.
+async fn insert_note(tx: &mut SqliteConnection, version_id: i64, upload: &Upload) -> Result<(), sqlx::Error> {
+    if upload.message.is_none() && upload.author.is_none() {
+        return Ok(());
+    }
+    sqlx::query("insert into version_note (version_id, message, author) values ($1, $2, $3)")
+        .bind(version_id)
+        .bind(&upload.message)
+        .bind(&upload.author)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Delete all but the `keep` newest versions of a script and the active one.
+async fn delete_oldest(tx: &mut SqliteConnection, script_id: i64, keep: u64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from script_version \
+         where script_id = $1 \
+         and   number <= (select number from script_version where script_id = $1 order by number desc limit 1 offset $2) \
+         and   id <> (select active_version_id from script where id = $1)",
+    )
+    .bind(script_id)
+    .bind(to_i64(keep))
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn set_active(

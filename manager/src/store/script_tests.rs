@@ -7,7 +7,7 @@ use picloud_host::limits::Limits;
 use picloud_host::ports::Scripts as _;
 use picloud_host::quota::Quotas;
 
-use crate::store::script::{Put, Script};
+use crate::store::script::{Put, Script, Upload};
 use crate::store::testing::{TestStore, name, upload};
 use crate::store::{ChangeError, Precondition, Tag, Tags};
 
@@ -194,4 +194,32 @@ async fn everything_survives_a_restart() {
         test.store.source_of(test.app, &name("a"), Some(1)).await.unwrap().unwrap().source,
         "\0 odd \u{feff}\r\n"
     );
+}
+
+#[tokio::test]
+async fn of_many_versions_the_oldest_go() {
+    let test = TestStore::new().await;
+    let none = Precondition::default();
+    let put = async |source: String, keep: u64| {
+        let upload = Upload { keep: Some(keep), message: Some(source.clone()), ..upload(&source) };
+        test.store.put_script(test.app, &name("a"), &upload, &none).await.unwrap().1.version
+    };
+    let numbers = async || {
+        let versions = test.store.versions(test.app, &name("a"), None, 100).await.unwrap();
+        versions.iter().map(|version| version.number).collect::<Vec<_>>()
+    };
+    for number in 1..=5 {
+        assert_eq!(put(number.to_string(), 3).await, number);
+    }
+    assert_eq!(numbers().await, [5, 4, 3]);
+    let third = test.store.version(test.app, &name("a"), 3).await.unwrap().unwrap();
+    assert_eq!(third.message.as_deref(), Some("3"));
+    test.store.activate(VersionId(third.id), &none).await.unwrap();
+    assert_eq!(put("6".to_owned(), 1).await, 6, "the number goes on");
+    assert_eq!(numbers().await, [6]);
+    let before = test.store.version(test.app, &name("a"), 6).await.unwrap().unwrap();
+    put("7".to_owned(), 5).await;
+    test.store.activate(VersionId(before.id), &none).await.unwrap();
+    put("8".to_owned(), 2).await;
+    assert_eq!(numbers().await, [8, 7]);
 }

@@ -36,6 +36,10 @@ pub struct Version {
     /// Fuel that loading it took.
     #[sqlx(try_from = "i64")]
     pub load_fuel: u64,
+    /// What whoever uploaded it has said of it.
+    pub message: Option<String>,
+    /// The name of the principal that has uploaded it; none in dev mode.
+    pub author: Option<String>,
     /// When it was uploaded, in milliseconds since the Unix epoch.
     #[sqlx(try_from = "i64")]
     pub created_ms: u64,
@@ -57,9 +61,11 @@ macro_rules! select_version {
     ($rest:literal) => {
         concat!(
             "select v.id, v.number, v.id = s.active_version_id as active, v.handles_requests, v.handles_events, \
-                    v.source_hash, octet_length(v.source) as source_bytes, v.image_bytes, v.load_fuel, v.created_ms \
+                    v.source_hash, octet_length(v.source) as source_bytes, v.image_bytes, v.load_fuel, v.created_ms, \
+                    n.message, n.author \
              from script s \
-             join script_version v on v.script_id = s.id ",
+             join script_version v on v.script_id = s.id \
+             left join version_note n on n.version_id = v.id ",
             $rest
         )
     };

@@ -3,6 +3,7 @@
 use axum::extract::{FromRequest, Request};
 use picloud_host::limits::OwnLimits;
 use picloud_host::problem::{Code, Problem};
+use picloud_host::quota::Quotas;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -28,6 +29,10 @@ pub(crate) struct AppBody {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, u64>, example = json!({ "fuel": 10_000_000 }))]
     limits: OwnLimits,
+    /// What it may have of what all apps share, by name, in the place of what the server has for every app.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, u64>, example = json!({ "calls_per_second": 50 }))]
+    quotas: Quotas,
 }
 
 /// Settings that an app may have.
@@ -40,7 +45,7 @@ impl FromRequest<State> for Body {
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = read_as("application/json", "app", &parts.headers, body, MAX_BYTES).await?;
-        let AppBody { description, limits } =
+        let AppBody { description, limits, quotas } =
             serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         if description.len() > MAX_DESCRIPTION || description.chars().any(char::is_control) {
             return Err(invalid(format!(
@@ -48,7 +53,8 @@ impl FromRequest<State> for Body {
             )));
         }
         state.limits.allow(&limits).map_err(invalid)?;
-        Ok(Self(AppSettings { description, limits }))
+        quotas.check().map_err(invalid)?;
+        Ok(Self(AppSettings { description, limits, quotas }))
     }
 }
 

@@ -1,0 +1,10 @@
+-- What is told about versions. A table of its own: behind the source, which comes last in the other one, it could not be
+-- read without going through that.
+
+create table version_note (
+    version_id integer primary key references script_version (id) on delete cascade,
+    -- What whoever uploaded it has said of it.
+    message    text,
+    -- The name of the principal that has uploaded it. Null in dev mode.
+    author     text
+);
