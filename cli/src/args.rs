@@ -1,9 +1,19 @@
 //! What can be typed after `picloud`, with its help.
 
+mod app;
 mod apps;
 mod client;
+mod deploy;
+mod doctor;
 mod event;
+mod executions;
+mod init;
+mod invoke;
+mod kv;
+mod logs;
+mod manual;
 mod run;
+mod scripts;
 mod serve;
 mod settings;
 mod test;
@@ -15,16 +25,23 @@ use clap::{Parser, Subcommand};
 use crate::exit::EXIT_CODES;
 use crate::output::Format;
 
+pub use app::{AppOnly, DEFAULT_APP};
 pub use apps::{AppSettings, AppsArgs, AppsCommand};
-pub use client::{
-    ClientCommand, DeployArgs, ExecutionsArgs, ExecutionsCommand, InvokeArgs, KvArgs, KvCommand, KvList,
-    KvSet, LogsArgs, MAX_LOG_LINES, NameArgs, RequestArgs, RollbackArgs,
-};
+pub use client::ClientCommand;
+pub use deploy::DeployArgs;
+pub use doctor::DoctorArgs;
 pub use event::{
     EventFilter, EventsArgs, EventsCommand, ManyArgs, ManyFilter, SendArgs, TraceArgs, TriggersArgs,
     TriggersCommand,
 };
+pub use executions::{ExecutionsArgs, ExecutionsCommand};
+pub use init::InitArgs;
+pub use invoke::{InvokeArgs, RequestArgs};
+pub use kv::{KvArgs, KvCommand, KvList, KvSet};
+pub use logs::{LogsArgs, MAX_LOG_LINES};
+pub use manual::{CompletionsArgs, ManArgs};
 pub use run::{GivenArgs, RunArgs};
+pub use scripts::{NameArgs, RollbackArgs};
 pub use serve::ServeArgs;
 pub use settings::{
     ConfigArgs, ConfigCommand, HttpPolicyArgs, HttpPolicyCommand, HttpRule, SecretsArgs, SecretsCommand,
@@ -114,6 +131,22 @@ pub enum Command {
 
     /// Replace a lost admin token, in the data directory of a server that does not run
     Token(TokenArgs),
+
+    /// Make a project: a folder with a script, its tests and a picloud.toml
+    #[command(after_help = init::EXAMPLES)]
+    Init(InitArgs),
+
+    /// Check this machine, the data directory and the server
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(DoctorArgs),
+
+    /// Print what a shell needs to complete commands
+    #[command(after_help = manual::COMPLETIONS)]
+    Completions(CompletionsArgs),
+
+    /// Write manual pages
+    #[command(after_help = manual::MAN)]
+    Man(ManArgs),
 
     /// A command that talks to a server.
     #[command(flatten)]

@@ -22,7 +22,7 @@ pub mod triggers;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::args::{ClientCommand, Global};
+use crate::args::{AppOnly, ClientCommand, Global};
 use crate::client::{Api, ClientSettings};
 use crate::env::Env;
 use crate::exit::CliError;
@@ -41,13 +41,14 @@ pub async fn execute(
     terminal: &mut Terminal,
 ) -> Result<(), CliError> {
     let settings = ClientSettings::resolve(global, env)?;
-    let api = |app: &str| Api::new(&settings, app);
+    let api = |app: &AppOnly| Api::new(&settings, &app.name(env)?);
+    let of_server = || Api::new(&settings, "");
     match command {
         ClientCommand::Deploy(args) => deploy::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Invoke(args) => invoke::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Logs(args) => logs::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Executions(args) => executions::run(&args, &api(&args.app)?, terminal).await,
-        ClientCommand::Scripts(args) => scripts::list(&api(&args.app)?, terminal).await,
+        ClientCommand::Scripts(args) => scripts::list(&api(&args)?, terminal).await,
         ClientCommand::Rm(args) => scripts::delete(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Versions(args) => scripts::versions(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Rollback(args) => scripts::rollback(&args, &api(&args.app)?, terminal).await,
@@ -57,11 +58,11 @@ pub async fn execute(
         ClientCommand::HttpPolicy(args) => http_policy::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Triggers(args) => triggers::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Events(args) => events::run(&args, &api(&args.app)?, terminal).await,
-        ClientCommand::Queues(args) => events::queues(&api(&args.app)?, terminal).await,
+        ClientCommand::Queues(args) => events::queues(&api(&args)?, terminal).await,
         // They are about the server, not about one app.
-        ClientCommand::Apps(args) => apps::run(&args, &api("")?, terminal).await,
-        ClientCommand::Tokens(args) => tokens::run(&args, &api("")?, terminal).await,
-        ClientCommand::Audit(args) => audit::run(&args, &api("")?, terminal).await,
+        ClientCommand::Apps(args) => apps::run(&args, &of_server()?, terminal).await,
+        ClientCommand::Tokens(args) => tokens::run(&args, &of_server()?, terminal).await,
+        ClientCommand::Audit(args) => audit::run(&args, &of_server()?, terminal).await,
         ClientCommand::Trace(args) => events::trace(&args.root, &api(&args.app)?, terminal).await,
     }
 }

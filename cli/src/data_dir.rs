@@ -90,7 +90,7 @@ impl DataDir {
 }
 
 /// What others than the owner can do here that they should not. It may be meant so, hence nothing is changed.
-fn open_to_others(dir: &Dir) -> Vec<String> {
+pub(crate) fn open_to_others(dir: &Dir) -> Vec<String> {
     // The owner will be told by what fails next.
     let mode = |metadata: std::io::Result<cap_std::fs::Metadata>| metadata.map_or(0, |found| found.mode());
     let folder = mode(dir.dir_metadata());

@@ -15,9 +15,13 @@ pub mod client;
 pub mod commands;
 pub mod config;
 mod data_dir;
+pub mod doctor;
 pub mod env;
 pub mod exit;
+pub mod init;
+pub mod manual;
 pub mod output;
+pub mod project;
 pub mod run;
 mod secret_key;
 pub mod serve;
@@ -78,6 +82,10 @@ pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
         Command::Run(run) => run::run(run, env, terminal).await,
         Command::Test(test) => test::run(test, env, terminal).await,
         Command::Token(token) => token::run(token.command, env, terminal).await,
+        Command::Init(init) => init::run(&init, env, terminal),
+        Command::Doctor(doctor) => doctor::run(doctor, &args.global, env, terminal).await,
+        Command::Completions(completions) => manual::completions(&completions, terminal),
+        Command::Man(man) => manual::man(&man, terminal),
         Command::Client(command) => commands::execute(command, &args.global, env, terminal).await,
     };
     match result {
@@ -98,9 +106,7 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
         Command::Serve(_) | Command::Run(_) | Command::Test(_) => {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()
         }
-        Command::Token(_) | Command::Client(_) => {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()
-        }
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
     }
 }
 

@@ -133,6 +133,13 @@ impl fmt::Display for Budget {
     }
 }
 
+/// Whether the kernel can tell which pages a call has changed (`PAGEMAP_SCAN`). Only then is it worth it to keep the pages
+/// of a sandbox for the next call.
+#[must_use]
+pub fn pagemap_scan_is_available() -> bool {
+    wasmtime::PoolingAllocationConfig::is_pagemap_scan_available()
+}
+
 /// How much address space can be reserved in one piece now, in bytes, to within `SMALLEST_PROBE`.
 ///
 /// Asking the kernel covers what no single number tells: the width of addresses, `ulimit -v`, and what is in use.

@@ -5,7 +5,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::aot::AotCache;
-use crate::budget::Budget;
+use crate::budget::{self, Budget};
 use crate::guest::COMPONENT;
 
 /// Stack for the guest's code, in bytes. Rhai's own depth limits end before it does.
@@ -73,7 +73,7 @@ fn pool(budget: &Budget) -> PoolingAllocationConfig {
     let slots = budget.slots;
     let warm = u32::try_from((budget.cpus * WARM_SLOTS_PER_CPU).min(u64::from(slots))).unwrap_or(slots);
     // Keeping pages without PAGEMAP_SCAN copies all of them at every reset, which is slower than page faults.
-    let scan = PoolingAllocationConfig::is_pagemap_scan_available();
+    let scan = budget::pagemap_scan_is_available();
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES)

@@ -4,12 +4,14 @@ use std::num::NonZeroU32;
 
 use clap::{Args, Subcommand};
 
+use super::AppOnly;
+
 /// `picloud triggers`.
 #[derive(Debug, Clone, Args)]
 pub struct TriggersArgs {
-    /// The app
-    #[arg(long, default_value = "default", global = true)]
-    pub app: String,
+    /// The app.
+    #[command(flatten)]
+    pub app: AppOnly,
 
     /// What to do; without it the triggers are listed
     #[command(subcommand)]
@@ -57,9 +59,9 @@ Examples:
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct EventsArgs {
-    /// The app
-    #[arg(long, default_value = "default", global = true)]
-    pub app: String,
+    /// The app.
+    #[command(flatten)]
+    pub app: AppOnly,
 
     /// Which events
     #[command(flatten)]
@@ -197,7 +199,7 @@ pub struct TraceArgs {
     /// The execution, or the root_id of an event
     pub root: String,
 
-    /// The app
-    #[arg(long, default_value = "default")]
-    pub app: String,
+    /// The app.
+    #[command(flatten)]
+    pub app: AppOnly,
 }

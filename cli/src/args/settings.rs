@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::AppOnly;
+
 /// `picloud secrets`.
 #[derive(Debug, Clone, Args)]
 pub struct SecretsArgs {
-    /// The app
-    #[arg(long, default_value = "default", global = true)]
-    pub app: String,
+    /// The app.
+    #[command(flatten)]
+    pub app: AppOnly,
 
     /// What to do; without it the secrets are listed
     #[command(subcommand)]
@@ -49,9 +51,9 @@ One line break at the end, as a terminal and `echo` leave it, is no part of the 
 /// `picloud config`.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// The app
-    #[arg(long, default_value = "default", global = true)]
-    pub app: String,
+    /// The app.
+    #[command(flatten)]
+    pub app: AppOnly,
 
     /// What to do; without it the values are listed
     #[command(subcommand)]
@@ -91,9 +93,9 @@ Examples:
 /// `picloud http-policy`.
 #[derive(Debug, Clone, Args)]
 pub struct HttpPolicyArgs {
-    /// The app
-    #[arg(long, default_value = "default", global = true)]
-    pub app: String,
+    /// The app.
+    #[command(flatten)]
+    pub app: AppOnly,
 
     /// What to do; without it the policy is shown
     #[command(subcommand)]

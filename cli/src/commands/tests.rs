@@ -7,7 +7,7 @@ mod invoke;
 mod lists;
 mod logs;
 mod run;
-mod server;
+pub(crate) mod server;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -11,22 +11,22 @@ use serde_json::Value;
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Method, path and query.
-    pub(super) line: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+    pub(crate) line: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 /// A running server. It stops with the runtime of its test.
-pub(super) struct FakeServer {
-    pub(super) url: String,
+pub(crate) struct FakeServer {
+    pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl FakeServer {
     /// Start one that answers with `answer`.
-    pub(super) async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -47,23 +47,23 @@ impl FakeServer {
     }
 
     /// What it was asked, in order.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// Method, path and query of each request, in order.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().into_iter().map(|seen| seen.line).collect()
     }
 }
 
 /// A JSON answer.
-pub(super) fn json(status: u16, value: &Value) -> Response {
+pub(crate) fn json(status: u16, value: &Value) -> Response {
     with_type(status, "application/json", value.to_string())
 }
 
 /// A problem document.
-pub(super) fn problem(status: u16, code: &str, mut members: Value) -> Response {
+pub(crate) fn problem(status: u16, code: &str, mut members: Value) -> Response {
     members["status"] = status.into();
     members["code"] = code.into();
     members["type"] = format!("/api/v1/errors/{code}").into();
@@ -71,7 +71,7 @@ pub(super) fn problem(status: u16, code: &str, mut members: Value) -> Response {
 }
 
 /// Any other answer.
-pub(super) fn with_type(status: u16, media_type: &'static str, body: impl Into<Body>) -> Response {
+pub(crate) fn with_type(status: u16, media_type: &'static str, body: impl Into<Body>) -> Response {
     let status = StatusCode::from_u16(status).unwrap();
     (status, [(http::header::CONTENT_TYPE, media_type)], body.into()).into_response()
 }

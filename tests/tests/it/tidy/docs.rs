@@ -162,7 +162,7 @@ const LISTS_OF_KINDS: &[(&str, &str, &[EventKind])] = &[
     ("manager/src/api/events.rs", "struct Event {\n    /// UUIDv7.\n    id: Uuid,\n", &[EventKind::Event]),
     ("manager/src/api/events.rs", "/// Only those of this kind: ", &[EventKind::Event]),
     ("cli/src/args/event.rs", "/// Only those of this kind: ", &[EventKind::Event]),
-    ("cli/src/args/client.rs", "/// Only those that this made run: ", NOT_FOR_SCRIPTS),
+    ("cli/src/args/executions.rs", "/// Only those that this made run: ", NOT_FOR_SCRIPTS),
     ("manager/src/api/executions.rs", "/// What made it run: ", NEITHER_RECORDED),
     ("manager/src/api/executions.rs", "/// Only those that this made run: ", NOT_FOR_SCRIPTS),
 ];
