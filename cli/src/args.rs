@@ -4,6 +4,7 @@ mod app;
 mod apps;
 mod client;
 mod deploy;
+mod dev;
 mod doctor;
 mod event;
 mod executions;
@@ -19,6 +20,7 @@ mod settings;
 mod test;
 mod token;
 mod tokens;
+mod top;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +31,7 @@ pub use app::{AppOnly, DEFAULT_APP};
 pub use apps::{AppSettings, AppsArgs, AppsCommand};
 pub use client::ClientCommand;
 pub use deploy::DeployArgs;
+pub use dev::DevArgs;
 pub use doctor::DoctorArgs;
 pub use event::{
     EventFilter, EventsArgs, EventsCommand, ManyArgs, ManyFilter, SendArgs, TraceArgs, TriggersArgs,
@@ -49,6 +52,7 @@ pub use settings::{
 pub use test::{TestArgs, TestFormat};
 pub use token::{TokenArgs, TokenCommand, TokenReplace};
 pub use tokens::{AuditArgs, NewToken, TokensArgs, TokensCommand};
+pub use top::TopArgs;
 
 const EXAMPLES: &str = "\
 Examples:

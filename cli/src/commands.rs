@@ -5,6 +5,7 @@ pub mod apps;
 pub mod audit;
 pub mod config;
 pub mod deploy;
+pub mod dev;
 pub mod events;
 pub mod executions;
 pub mod http_policy;
@@ -17,6 +18,7 @@ pub mod secrets;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokens;
+pub mod top;
 pub mod triggers;
 
 use jiff::Timestamp;
@@ -44,10 +46,12 @@ pub async fn execute(
     let api = |app: &AppOnly| Api::new(&settings, &app.name(env)?);
     let of_server = || Api::new(&settings, "");
     match command {
-        ClientCommand::Deploy(args) => deploy::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Deploy(args) => deploy::run(&args, &api(&args.app)?, env, terminal).await,
+        ClientCommand::Dev(args) => dev::run(&args, &api(&args.app)?, env, terminal).await,
         ClientCommand::Invoke(args) => invoke::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Logs(args) => logs::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Executions(args) => executions::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Top(args) => top::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Scripts(args) => scripts::list(&api(&args)?, terminal).await,
         ClientCommand::Rm(args) => scripts::delete(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Versions(args) => scripts::versions(&args, &api(&args.app)?, terminal).await,

@@ -2,8 +2,9 @@
 //!
 //! In reading order: what can be typed (`args`), how a command ends (`exit`), what it prints (`output`); the
 //! server's configuration (`config`), its data directory (`data_dir`) and the server (`serve`), a new token for one that
-//! does not run (`token`), a script without a server (`run`), and its tests (`test`); the connection to a server (`client`) and the commands that
-//! use it (`commands`).
+//! does not run (`token`), a script without a server (`run`), and its tests (`test`); a folder of scripts (`project`) and
+//! a new one (`init`); the connection to a server (`client`) and the commands that use it (`commands`); what is wrong
+//! with all of it (`doctor`), and the command line itself for shells and readers (`manual`).
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ pub mod serve;
 pub mod test;
 pub mod token;
 
-use args::{Args, Command};
+use args::{Args, ClientCommand, Command};
 use env::Env;
 use exit::{CliError, Exit};
 use output::{Format, Terminal};
@@ -103,7 +104,8 @@ async fn serve_command(args: args::ServeArgs, env: &Env) -> Result<(), CliError>
 /// A server gets a thread for each core, a client command none beside its own.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     match command {
-        Command::Serve(_) | Command::Run(_) | Command::Test(_) => {
+        // `dev` runs tests.
+        Command::Serve(_) | Command::Run(_) | Command::Test(_) | Command::Client(ClientCommand::Dev(_)) => {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()
         }
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),

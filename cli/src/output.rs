@@ -8,6 +8,7 @@ pub mod time;
 use std::io::{IsTerminal as _, Read, Write};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -80,7 +81,11 @@ pub struct Terminal {
     input: Box<dyn Read + Send>,
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
+    in_is_terminal: bool,
     out_is_terminal: bool,
+    err_is_terminal: bool,
+    /// Whether the cursor can be moved: not on a terminal that calls itself `dumb`.
+    cursor: bool,
     out_paint: Paint,
     err_paint: Paint,
 }
@@ -89,16 +94,21 @@ impl Terminal {
     /// Those of this process. Colours only on a terminal, and not when `NO_COLOR` is set or `TERM` is `dumb`.
     #[must_use]
     pub fn process(env: &Env) -> Self {
-        let colours = env.get("NO_COLOR").is_none() && env.get("TERM").is_none_or(|term| term != "dumb");
+        let cursor = env.get("TERM").is_none_or(|term| term != "dumb");
+        let colours = env.get("NO_COLOR").is_none() && cursor;
         let out_is_terminal = std::io::stdout().is_terminal();
+        let err_is_terminal = std::io::stderr().is_terminal();
         Self {
             format: Format::Table,
             input: Box::new(std::io::stdin()),
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
+            in_is_terminal: std::io::stdin().is_terminal(),
             out_is_terminal,
+            err_is_terminal,
+            cursor,
             out_paint: Paint(colours && out_is_terminal),
-            err_paint: Paint(colours && std::io::stderr().is_terminal()),
+            err_paint: Paint(colours && err_is_terminal),
         }
     }
 
@@ -111,7 +121,10 @@ impl Terminal {
             input,
             out,
             err,
+            in_is_terminal: false,
             out_is_terminal: false,
+            err_is_terminal: false,
+            cursor: false,
             out_paint: plain,
             err_paint: plain,
         }
@@ -127,6 +140,50 @@ impl Terminal {
     #[must_use]
     pub fn out_is_terminal(&self) -> bool {
         self.out_is_terminal
+    }
+
+    /// Whether the screen can be drawn anew, again and again.
+    #[must_use]
+    pub fn can_redraw(&self) -> bool {
+        self.out_is_terminal && self.cursor && !self.json_wanted()
+    }
+
+    /// Columns and rows of the terminal that standard output is; none if it is no terminal, or does not know.
+    #[must_use]
+    pub fn size(&self) -> Option<(u16, u16)> {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|_| self.out_is_terminal)?;
+        Some((size.ws_col, size.ws_row)).filter(|(columns, rows)| *columns > 0 && *rows > 0)
+    }
+
+    /// Whether somebody sees questions and can answer them.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        self.in_is_terminal && self.err_is_terminal && !self.json_wanted()
+    }
+
+    /// Ask something that `y` or `yes` agrees to; everything else does not.
+    ///
+    /// # Errors
+    ///
+    /// Standard input cannot be read.
+    pub fn ask(&mut self, question: &str) -> Result<bool, CliError> {
+        let _ = write!(self.err, "{question} [y/N] ");
+        let _ = self.err.flush();
+        let answer = text::read_line(&mut self.input)
+            .map_err(|why| CliError::Failed(format!("standard input: {why}")))?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// A bar that shows how many of `steps` are done, on standard error if that is a terminal. What is printed meanwhile has
+    /// to be printed in its `suspend`.
+    #[must_use]
+    pub fn progress(&self, steps: usize) -> ProgressBar {
+        if steps == 0 || !self.err_is_terminal || !self.cursor || self.json_wanted() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len}  {msg}");
+        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
     }
 
     /// The colours of standard output.

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::AppOnly;
 use super::apps::AppsArgs;
 use super::deploy::{self, DeployArgs};
+use super::dev::{self, DevArgs};
 use super::event::{EventsArgs, TraceArgs, TriggersArgs};
 use super::executions::{self, ExecutionsArgs};
 use super::invoke::{self, InvokeArgs};
@@ -13,6 +14,7 @@ use super::logs::{self, LogsArgs};
 use super::scripts::{NameArgs, RollbackArgs};
 use super::settings::{ConfigArgs, HttpPolicyArgs, SecretsArgs};
 use super::tokens::{AuditArgs, TokensArgs};
+use super::top::{self, TopArgs};
 
 /// A command that talks to a server.
 #[derive(Debug, Subcommand)]
@@ -20,6 +22,10 @@ pub enum ClientCommand {
     /// Upload scripts; each one becomes an HTTP endpoint
     #[command(after_help = deploy::EXAMPLES)]
     Deploy(DeployArgs),
+
+    /// Upload scripts when they are saved, and show what calls log and cost
+    #[command(after_help = dev::EXAMPLES)]
+    Dev(DevArgs),
 
     /// Call a script: its answer on standard output, what it cost on standard error
     #[command(after_help = invoke::EXAMPLES)]
@@ -33,31 +39,75 @@ pub enum ClientCommand {
     #[command(after_help = executions::EXAMPLES)]
     Executions(ExecutionsArgs),
 
+    /// Show which scripts take the fuel, again and again
+    #[command(after_help = top::EXAMPLES)]
+    Top(TopArgs),
+
     /// List the scripts of an app
+    #[command(after_help = "\
+Examples:
+  picloud scripts
+  picloud scripts -o json | jq -r '.items[].name'")]
     Scripts(AppOnly),
 
     /// Delete a script with all its versions
+    #[command(after_help = "\
+Examples:
+  picloud rm hello
+  picloud rm hello --app shop")]
     Rm(NameArgs),
 
     /// List the versions of a script
+    #[command(after_help = "\
+Examples:
+  picloud versions hello
+  picloud versions hello -o json | jq '.items[0].load_fuel'")]
     Versions(NameArgs),
 
     /// Make an older version of a script the active one
+    #[command(after_help = "\
+Examples:
+  picloud versions hello                     which versions there are
+  picloud rollback hello 3                   from the next call on it is version 3")]
     Rollback(RollbackArgs),
 
     /// Read and write the keys and values of an app
+    #[command(after_help = "\
+Examples:
+  picloud kv set greeting '\"hello\"'
+  picloud kv get greeting
+  picloud kv list visits/
+  picloud kv export > keys.jsonl")]
     Kv(KvArgs),
 
     /// Set the secrets of an app, which only its scripts can read
+    #[command(after_help = "\
+Examples:
+  picloud secrets                            their names; nothing shows a value
+  pass show mail | picloud secrets set mail-password
+  picloud secrets rm mail-password")]
     Secrets(SecretsArgs),
 
     /// Set values for the scripts of an app to read
+    #[command(after_help = "\
+Examples:
+  picloud config set threshold 21.5
+  picloud config get threshold
+  picloud config -o json")]
     Config(ConfigArgs),
 
     /// Say which requests the scripts of an app may send to other servers
+    #[command(after_help = "\
+Examples:
+  picloud http-policy                        what is allowed
+  picloud http-policy allow api.example.org --method GET")]
     HttpPolicy(HttpPolicyArgs),
 
     /// Let changes of keys, messages and queues call scripts
+    #[command(after_help = "\
+Examples:
+  picloud triggers
+  picloud triggers -o json | jq '.items[].name'")]
     Triggers(TriggersArgs),
 
     /// See what is still to happen and what has failed; send events, take them back, replay them
@@ -69,9 +119,20 @@ Examples:
     Events(EventsArgs),
 
     /// Count what waits, runs and is dead, by queue and by script
+    #[command(
+        visible_alias = "queue",
+        after_help = "\
+Examples:
+  picloud queues
+  picloud events --queue mails               what is in one of them
+  picloud events send --to-queue mails @mail.json"
+    )]
     Queues(AppOnly),
 
     /// Show what one call has led to, as a tree
+    #[command(after_help = "\
+Examples:
+  picloud trace 01931e2c-...                 the id, as `picloud executions` shows it")]
     Trace(TraceArgs),
 
     /// Make apps, choose the limits of their calls, delete them

@@ -9,22 +9,40 @@ use super::AppOnly;
 /// What stands below the options.
 pub(super) const EXAMPLES: &str = "\
 Examples:
+  picloud deploy                             in a project: every script in its folder
+  picloud deploy --dry-run                   only show what would change, as a diff
+  picloud deploy --prune                     and delete the scripts that are not in the folder
   picloud deploy hello.rhai                  as the script `hello` of the app `default`
   picloud deploy examples/ --app shop        every *.rhai in the folder
   picloud deploy v2/hello.rhai --name hello2 under another name
 
-A script that does not compile changes nothing; the other files are uploaded, and the exit code is 1.";
+A script that does not compile changes nothing; the other files are uploaded, and the exit code is 1. When a version
+replaces another, its image and the fuel that loading takes are compared: `load fuel 1 234 567 (+38 %)`.";
 
 /// `picloud deploy`.
 #[derive(Debug, Clone, Args)]
 pub struct DeployArgs {
-    /// Scripts, and folders whose *.rhai files are all meant but those that end in _test.rhai
-    #[arg(value_name = "FILE", required = true)]
+    /// Scripts, and folders whose *.rhai files are all meant but those that end in _test.rhai; without any, the scripts of
+    /// the project that this folder is in
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
     /// The script's name; without it the name of the file, without `.rhai`
     #[arg(long)]
     pub name: Option<String>,
+
+    /// Upload nothing: say what would be created, updated and deleted, with a diff against the active versions. Whether the
+    /// scripts compile is not known before they are uploaded
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Delete the scripts of the app that are not in the folder, with all their versions; asks before
+    #[arg(long, conflicts_with = "name")]
+    pub prune: bool,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 
     /// The app.
     #[command(flatten)]

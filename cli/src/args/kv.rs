@@ -34,7 +34,36 @@ Examples:
   picloud kv set logo @logo.png --blob       bytes")]
     Set(KvSet),
     /// List keys with their values
+    #[command(after_help = "\
+Examples:
+  picloud kv list visits/                    the first 100 keys that start so
+  picloud kv list --all -o json | jq -r '.items[].key'")]
     List(KvList),
+    /// Print keys and values as lines of JSON, for `import`
+    #[command(after_help = "\
+Examples:
+  picloud kv export > keys.jsonl
+  picloud kv export visits/ | jq -r .key
+
+Keys that are written meanwhile may be there as they were or as they are.")]
+    Export {
+        /// Only keys that start with this
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Set the keys of an export; those that are there already get its values, and others stay
+    #[command(after_help = "\
+Examples:
+  picloud kv import keys.jsonl
+  picloud kv export --app shop | picloud kv import - --app shop-test
+
+A line has `key`, `value` (or `value_base64` for bytes) and, if the key expires, `expires_at`; what has expired is left out.
+256 MiB at most.")]
+    Import {
+        /// The file, or `-` for standard input
+        #[arg(value_name = "FILE")]
+        file: std::path::PathBuf,
+    },
     /// Delete a key
     Rm {
         /// The key
@@ -75,4 +104,8 @@ pub struct KvList {
     /// Show at most this many
     #[arg(short = 'n', long, default_value = "100")]
     pub limit: NonZeroU32,
+
+    /// Show all of them
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
 }

@@ -1,201 +1,130 @@
 //! `picloud deploy`: uploads scripts.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod diff;
+mod find;
+mod prune;
+mod upload;
 
-use http::{Method, StatusCode};
-use picloud_host::call::SourceHash;
-use picloud_host::limits::LIMITS;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::request::read_file;
-use super::{number, text};
 use crate::args::DeployArgs;
 use crate::client::Api;
-use crate::client::http::Call;
+use crate::env::Env;
 use crate::exit::{CliError, Exit};
-use crate::output::diagnostic::Diagnostic;
-use crate::output::text::{bytes, clean, thousands};
 use crate::output::{Terminal, error_document};
 
-/// What became of an upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Created,
-    Updated,
-    Unchanged,
-}
+pub(crate) use find::{is_for_tests, read_source, script_name, scripts_in};
+pub(crate) use upload::{Change, summary, upload};
 
-impl Change {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-        }
-    }
-}
+/// How many scripts it takes until a bar shows how far it is.
+const MANY: usize = 4;
 
-/// Upload every file, going on after those that fail.
+/// Upload every file, going on after those that fail; or show what that would change.
 ///
 /// # Errors
 ///
 /// The arguments are wrong, the server cannot be reached, or a file could not be uploaded.
-pub async fn run(args: &DeployArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
-    let mut items = Vec::new();
-    let mut failed = false;
-    for (name, file) in find_scripts(args)? {
-        match deploy(&name, &file, api, terminal).await {
-            Ok((change, script)) => {
+pub async fn run(args: &DeployArgs, api: &Api, env: &Env, terminal: &mut Terminal) -> Result<(), CliError> {
+    let plan = find::plan(args, env)?;
+    if args.prune && !args.yes && !args.dry_run && !terminal.can_ask() {
+        return Err(CliError::Usage(
+            "--prune asks before it deletes, but there is nobody to ask: add --yes, or look with --dry-run"
+                .to_owned(),
+        ));
+    }
+    let progress = terminal.progress(if plan.scripts.len() < MANY { 0 } else { plan.scripts.len() });
+    let mut results = Results::default();
+    for (name, file) in &plan.scripts {
+        progress.set_message(name.clone());
+        let result = if args.dry_run {
+            diff::compare(name, file, api, terminal).await
+        } else {
+            upload(name, file, api, terminal).await.map(|uploaded| {
+                let text = summary(name, &uploaded, api, terminal.out_paint());
+                let script = uploaded.script;
+                Done { change: uploaded.change, text, more: json!({ "script": script }) }
+            })
+        };
+        progress.suspend(|| results.add(name, file, result, terminal))?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    if args.prune {
+        prune::run(args, &plan, api, &mut results, terminal).await?;
+    }
+    results.end(args.dry_run, terminal)
+}
+
+/// What was done, or would be, to one script.
+struct Done {
+    change: Change,
+    /// For people.
+    text: String,
+    /// What programs get beside the name and the result.
+    more: Value,
+}
+
+/// What became of each script so far.
+#[derive(Default)]
+struct Results {
+    changes: Vec<Change>,
+    items: Vec<Value>,
+}
+
+impl Results {
+    /// Tell what became of a script. What makes going on pointless is an error.
+    fn add(
+        &mut self,
+        name: &str,
+        file: &Path,
+        result: Result<Done, CliError>,
+        terminal: &mut Terminal,
+    ) -> Result<(), CliError> {
+        let file = file.display().to_string();
+        let mut item = json!({ "file": file, "name": name });
+        let change = match result {
+            Ok(done) => {
                 if !terminal.json_wanted() {
-                    let line = summary(&name, change, &script, api, terminal);
-                    terminal.line(&line)?;
+                    terminal.line(&done.text)?;
                 }
-                let file = file.display().to_string();
-                items.push(json!({ "file": file, "name": name, "result": change.word(), "script": script }));
+                let members = done.more.as_object().cloned().unwrap_or_default();
+                item.as_object_mut().into_iter().for_each(|item| item.extend(members.clone()));
+                done.change
             }
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
-                failed = true;
                 terminal.report(&error);
-                let mut item =
-                    json!({ "file": file.display().to_string(), "name": name, "result": "failed" });
                 item["error"] = error_document(&error)["error"].take();
-                items.push(item);
-            }
-        }
-    }
-    if terminal.json_wanted() {
-        terminal.json(&json!({ "items": items }))?;
-    }
-    if failed { Err(CliError::Reported(Exit::Failed)) } else { Ok(()) }
-}
-
-/// The scripts that the arguments mean, each with its name, in the order they were given.
-fn find_scripts(args: &DeployArgs) -> Result<Vec<(String, PathBuf)>, CliError> {
-    let mut files = Vec::new();
-    for path in &args.files {
-        if path.is_dir() {
-            let is_for_tests = |path: &PathBuf| {
-                path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_test"))
-            };
-            files.extend(scripts_in(path)?.into_iter().filter(|path| !is_for_tests(path)));
-        } else {
-            files.push(path.clone());
-        }
-    }
-    if let Some(name) = &args.name {
-        return match <[PathBuf; 1]>::try_from(files) {
-            Ok([file]) => Ok(vec![(name.clone(), file)]),
-            Err(files) => {
-                Err(CliError::Usage(format!("--name names one script, but there are {} files", files.len())))
+                Change::Failed
             }
         };
+        item["result"] = change.word().into();
+        self.changes.push(change);
+        self.items.push(item);
+        Ok(())
     }
-    let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
-    let mut scripts = Vec::new();
-    for file in files {
-        let name = file.file_stem().and_then(|stem| stem.to_str()).ok_or_else(|| {
-            CliError::Usage(format!(
-                "{}: its name cannot be a script's; give it one with --name",
-                file.display()
-            ))
-        })?;
-        match seen.insert(name.to_owned(), file.clone()) {
-            None => scripts.push((name.to_owned(), file)),
-            Some(other) if other == file => {}
-            Some(other) => {
-                let (one, two) = (other.display(), file.display());
-                return Err(CliError::Usage(format!(
-                    "{one} and {two} would both become the script `{name}`"
-                )));
-            }
+
+    fn count(&self, change: Change) -> usize {
+        self.changes.iter().filter(|other| **other == change).count()
+    }
+
+    /// The sum of it.
+    fn end(self, dry_run: bool, terminal: &mut Terminal) -> Result<(), CliError> {
+        let failed = self.count(Change::Failed) > 0;
+        if terminal.json_wanted() {
+            let summary: serde_json::Map<_, _> = Change::ALL
+                .iter()
+                .map(|change| (change.word().to_owned(), self.count(*change).into()))
+                .collect();
+            terminal.json(&json!({ "items": self.items, "summary": summary, "dry_run": dry_run }))?;
+        } else if self.changes.len() > 1 || dry_run {
+            let counts = Change::ALL.iter().filter(|change| self.count(**change) > 0);
+            let counts: Vec<String> =
+                counts.map(|change| format!("{} {}", self.count(*change), change.said(dry_run))).collect();
+            terminal.note(&counts.join(", "));
         }
+        if failed { Err(CliError::Reported(Exit::Failed)) } else { Ok(()) }
     }
-    Ok(scripts)
-}
-
-/// Every `*.rhai` in a folder, by name. Folders in it are not looked into.
-pub(crate) fn scripts_in(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let wrong = |error: std::io::Error| CliError::Failed(format!("{}: {error}", folder.display()));
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(wrong)? {
-        let path = entry.map_err(wrong)?.path();
-        if path.extension().is_some_and(|extension| extension == "rhai") && path.is_file() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        return Err(CliError::Usage(format!("there is no *.rhai in {}", folder.display())));
-    }
-    files.sort();
-    Ok(files)
-}
-
-async fn deploy(
-    name: &str,
-    file: &Path,
-    api: &Api,
-    terminal: &Terminal,
-) -> Result<(Change, Value), CliError> {
-    let source = read_source(file)?;
-    let path = api.path(["scripts", name]);
-    // What is there now tells an unchanged script from one with a new version.
-    let before = match api.get(path.clone()).await {
-        Ok(script) => Some(script),
-        Err(CliError::Problem(problem)) if problem.code.as_deref() == Some("script-not-found") => None,
-        Err(error) => return Err(describe(error, file, &source, terminal)),
-    };
-    let call = Call::api(Method::PUT, path).body("text/plain; charset=utf-8", source.clone());
-    let (status, script) = api.json(call).await.map_err(|error| describe(error, file, &source, terminal))?;
-    let hash = SourceHash::of(&source).to_hex();
-    let same = |before: &Value| {
-        text(before, "source_hash") == hash && before.get("version") == script.get("version")
-    };
-    let change = match status {
-        StatusCode::CREATED => Change::Created,
-        _ if before.as_ref().is_some_and(same) => Change::Unchanged,
-        _ => Change::Updated,
-    };
-    Ok((change, script))
-}
-
-/// Read a source. One that no server would take is refused here, before it is sent.
-pub(crate) fn read_source(file: &Path) -> Result<String, CliError> {
-    let most = LIMITS.iter().find(|row| row.name == "source_bytes").map_or(4 << 20, |row| row.maximum);
-    let source = read_file(file, usize::try_from(most).unwrap_or(usize::MAX)).map_err(CliError::Failed)?;
-    String::from_utf8(source).map_err(|error| {
-        let valid = error.as_bytes()[..error.utf8_error().valid_up_to()].to_vec();
-        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-        CliError::Failed(format!("{}: line {line} is not UTF-8", file.display()))
-    })
-}
-
-/// What a refusal means for the file.
-fn describe(error: CliError, file: &Path, source: &str, terminal: &Terminal) -> CliError {
-    match error {
-        CliError::Problem(problem) if !problem.is_refusal() => {
-            let mut diagnostic =
-                Diagnostic::of_problem(&problem).in_source(file.display().to_string(), source);
-            if problem.code.as_deref() == Some("name-invalid") && !terminal.json_wanted() {
-                diagnostic.notes.push(("help", "give the script another name with --name".to_owned()));
-            }
-            CliError::Diagnostic(Box::new(diagnostic))
-        }
-        other => other,
-    }
-}
-
-fn summary(name: &str, change: Change, script: &Value, api: &Api, terminal: &Terminal) -> String {
-    let paint = terminal.out_paint();
-    let word = format!("{:<9}", change.word());
-    let word = if change == Change::Unchanged { paint.dim(&word) } else { paint.good(&word) };
-    format!(
-        "{word}  {}  version {}  {}  image {}  load fuel {}",
-        paint.bold(&clean(name)),
-        number(script, "version"),
-        clean(&api.url(&text(script, "url"))),
-        bytes(number(script, "image_bytes")),
-        thousands(number(script, "load_fuel")),
-    )
 }

@@ -1,5 +1,7 @@
 //! `picloud kv`: the keys and values of an app.
 
+mod lines;
+
 use http::{Method, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -41,6 +43,8 @@ pub async fn run(args: &KvArgs, api: &Api, terminal: &mut Terminal) -> Result<()
         KvCommand::Get { key } => get(key, api, terminal).await,
         KvCommand::Set(args) => set(args, api, terminal).await,
         KvCommand::List(args) => list(args, api, terminal).await,
+        KvCommand::Export { prefix } => lines::export(prefix, api, terminal).await,
+        KvCommand::Import { file } => lines::import(file, api, terminal).await,
         KvCommand::Rm { key } => delete(key, api, terminal).await,
     }
 }
@@ -98,7 +102,8 @@ async fn delete(key: &str, api: &Api, terminal: &mut Terminal) -> Result<(), Cli
 
 async fn list(args: &KvList, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let prefix = Some(args.prefix.clone()).filter(|prefix| !prefix.is_empty());
-    let items = api.list(&api.path(["kv"]), &[("prefix", prefix)], Some(args.limit.get() as usize)).await?;
+    let limit = if args.all { usize::MAX } else { args.limit.get() as usize };
+    let items = api.list(&api.path(["kv"]), &[("prefix", prefix)], Some(limit)).await?;
     if terminal.json_wanted() {
         return terminal.json(&json!({ "items": items }));
     }
@@ -111,7 +116,11 @@ async fn list(args: &KvList, api: &Api, terminal: &mut Terminal) -> Result<(), C
         };
         table.row(vec![text(item, "key"), expires, value_of(item)]);
     }
-    print(&table, items.is_empty(), "there are no such keys", terminal)
+    print(&table, items.is_empty(), "there are no such keys", terminal)?;
+    if !args.all && items.len() == limit {
+        terminal.note(&format!("(the first {limit}; there may be more: --all shows all of them)"));
+    }
+    Ok(())
 }
 
 /// The start of a value, in one line.

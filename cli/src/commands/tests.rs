@@ -4,10 +4,13 @@ mod apps;
 mod deploy;
 mod http_policy;
 mod invoke;
+mod keys;
 mod lists;
 mod logs;
+mod project;
 mod run;
 pub(crate) mod server;
+mod top;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -72,11 +75,21 @@ async fn picloud(server: &str, words: &[&str]) -> Ran {
 
 /// Run `picloud` with these words, in this environment.
 pub(crate) async fn picloud_in(env: &[(&str, &str)], words: &[&str]) -> Ran {
+    ran(&Env::of(env.iter().copied()), words).await
+}
+
+/// Run `picloud` with these words in a folder.
+async fn picloud_within(folder: &std::path::Path, server: &str, words: &[&str]) -> Ran {
+    let env = Env::of([("PICLOUD_SERVER", server), ("PICLOUD_TOKEN", "pct_secret")]);
+    ran(&env.within(folder), words).await
+}
+
+async fn ran(env: &Env, words: &[&str]) -> Ran {
     let (out, err) = (Buffer::default(), Buffer::default());
     let mut terminal = Terminal::new(Box::new(&b"[1]"[..]), Box::new(out.clone()), Box::new(err.clone()));
     let words = std::iter::once("picloud").chain(words.iter().copied()).map(Into::into);
     let exit = match crate::parse(words, &mut terminal) {
-        Ok(args) => crate::execute(args, &Env::of(env.iter().copied()), &mut terminal).await,
+        Ok(args) => crate::execute(args, env, &mut terminal).await,
         Err(exit) => exit,
     };
     Ran { exit, out: out.text(), err: err.text() }
@@ -101,9 +114,9 @@ async fn a_server_that_is_not_there_is_one_clear_sentence() {
 
 #[tokio::test]
 async fn wrong_usage_is_2_also_as_json() {
-    let ran = picloud("http://a", &["deploy"]).await.expect(Exit::Usage);
-    assert!(ran.err.contains("<FILE>...") && ran.out.is_empty(), "{}", ran.err);
-    let ran = picloud("http://a", &["deploy", "-o", "json"]).await.expect(Exit::Usage);
+    let ran = picloud("http://a", &["rollback"]).await.expect(Exit::Usage);
+    assert!(ran.err.contains("<VERSION>") && ran.out.is_empty(), "{}", ran.err);
+    let ran = picloud("http://a", &["rollback", "-o", "json"]).await.expect(Exit::Usage);
     assert_eq!(ran.error()["code"], "usage");
     let ran = picloud("pi:8080", &["scripts"]).await.expect(Exit::Usage);
     assert!(ran.err.starts_with("error: PICLOUD_SERVER: "), "{}", ran.err);

@@ -54,7 +54,9 @@ fn memory(budget: &Budget) -> Check {
         "raise the limit of the control group (memory.max, MemoryMax=), or lower --limit memory-bytes";
     match budget.memory {
         ..LEAST_MEMORY => Check::fail("memory", found, advice),
-        LEAST_MEMORY..LITTLE_MEMORY => Check::warn("memory", format!("{found}: few calls run at once"), advice),
+        LEAST_MEMORY..LITTLE_MEMORY => {
+            Check::warn("memory", format!("{found}: few calls run at once"), advice)
+        }
         _ => Check::ok("memory", found),
     }
 }

@@ -84,6 +84,23 @@ pub fn read_bounded(source: &mut impl Read, limit: usize) -> Result<Vec<u8>, Str
     Ok(content)
 }
 
+/// Read one line, without reading what comes after it; a longer one than anybody answers with is cut.
+///
+/// # Errors
+///
+/// Says why it cannot be read.
+pub fn read_line(source: &mut impl Read) -> Result<String, String> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.len() < 1000
+        && source.read(&mut byte).map_err(|error| error.to_string())? > 0
+        && byte[0] != b'\n'
+    {
+        line.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +131,15 @@ mod tests {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(u64::MAX), "16777216.0 TiB");
+    }
+
+    #[test]
+    fn a_line_ends_where_it_ends() {
+        let mut source = &b"yes\nno"[..];
+        assert_eq!(read_line(&mut source).unwrap(), "yes");
+        assert_eq!(read_line(&mut source).unwrap(), "no");
+        assert_eq!(read_line(&mut source).unwrap(), "");
+        assert_eq!(read_line(&mut std::io::repeat(b'x')).unwrap().len(), 1000);
     }
 
     #[test]

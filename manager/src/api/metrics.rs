@@ -1,4 +1,4 @@
-//! What the calls of a script cost, over REST: by minute, by version and in total.
+//! What calls cost, over REST: those of a script by minute, by version and in total, those of an app by script.
 
 use axum::Json;
 use jiff::Timestamp;
@@ -11,14 +11,14 @@ use utoipa_axum::routes;
 use crate::api::State;
 use crate::api::apps::timestamp;
 use crate::api::auth::Reader;
-use crate::api::path::ScriptPath;
+use crate::api::path::{AppPath, ScriptPath};
 use crate::api::query::{Query, invalid, time};
 use crate::store::histogram::Distribution;
 use crate::store::minute::{self, Usage};
 use crate::telemetry::Pending;
 
 pub(crate) fn router() -> OpenApiRouter<State> {
-    OpenApiRouter::default().routes(routes!(get_script_metrics))
+    OpenApiRouter::default().routes(routes!(get_script_metrics)).routes(routes!(get_app_metrics))
 }
 
 /// What calls of a script cost.
@@ -192,5 +192,116 @@ async fn get_script_metrics(
         total: usage.total,
         versions: usage.versions.into_iter().map(version).collect(),
         minutes: usage.steps.into_iter().map(minute).collect(),
+    }))
+}
+
+/// What calls of an app's scripts cost.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppMetrics {
+    app: String,
+    /// The first minute.
+    #[schema(value_type = String, format = DateTime)]
+    from: Timestamp,
+    /// The end of the last minute.
+    #[schema(value_type = String, format = DateTime)]
+    to: Timestamp,
+    /// Of all scripts, also of those that are not among `items`.
+    total: TotalMetrics,
+    /// How many scripts were called.
+    scripts: u64,
+    /// The scripts that were called, deleted ones, too: those that took the most fuel first.
+    items: Vec<OneScriptMetrics>,
+}
+
+/// The calls of one script of an app.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OneScriptMetrics {
+    script: String,
+    #[serde(flatten)]
+    metrics: TotalMetrics,
+}
+
+/// What calls cost, and all of their fuel.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TotalMetrics {
+    /// Fuel of all calls together.
+    fuel_total: u64,
+    #[serde(flatten)]
+    metrics: Metrics,
+}
+
+impl TotalMetrics {
+    fn of(usage: &Usage) -> Self {
+        Self { fuel_total: usage.fuel.sum(), metrics: Metrics::of(usage) }
+    }
+}
+
+/// Which time to look at, and at how many scripts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AppMetricsParameters {
+    /// The beginning (RFC 3339), rounded down to a minute; an hour before `to` when it is not given.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// The end (RFC 3339), rounded up to a minute; now when it is not given. 31 days after `from` at most.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// The most scripts to list, 1 to 1000; 100 when it is not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+impl AppMetricsParameters {
+    fn limit(&self) -> Result<usize, Problem> {
+        let limit = self.limit.unwrap_or(100);
+        if (1..=1000).contains(&limit) { Ok(limit) } else { Err(invalid("limit must be 1 to 1000")) }
+    }
+
+    /// The minutes, at this time in milliseconds since the Unix epoch.
+    fn range(self, now_ms: u64) -> Result<std::ops::Range<u64>, Problem> {
+        let whole = MetricsParameters { from: self.from, to: self.to, step_minutes: Some(1440) };
+        Ok(whole.range(now_ms)?.0)
+    }
+}
+
+/// Get what the calls of each script of an app cost.
+///
+/// Those that took the most fuel come first. Every call is counted, also those without a record.
+#[utoipa::path(
+    get, path = "/api/v1/apps/{app}/metrics", tag = "apps",
+    params(AppPath, AppMetricsParameters),
+    responses(
+        (status = 200, description = "The metrics.", body = AppMetrics),
+        (status = 400, description = "`query-invalid`"),
+        (status = 404, description = "`app-not-found`"),
+    ),
+)]
+async fn get_app_metrics(
+    _: Reader,
+    state: State,
+    path: AppPath,
+    Query(parameters): Query<AppMetricsParameters>,
+) -> Result<Json<AppMetrics>, Problem> {
+    let limit = parameters.limit()?;
+    let minutes = parameters.range(state.clock.now_ms())?;
+    let app_id = state.app_id(&path.app).await?;
+    state.telemetry.flush(Pending::All).await;
+    let database = state.telemetry.database()?;
+    let usage = minute::usage_of_app(database, app_id, minutes.clone(), TotalMetrics::of).await?;
+    let at = |minute: u64| timestamp(minute.saturating_mul(60_000));
+    let scripts = usage.scripts.len() as u64;
+    let mut items: Vec<_> =
+        usage.scripts.into_iter().map(|(script, metrics)| OneScriptMetrics { script, metrics }).collect();
+    // Scripts with as much fuel stay in the order of their names.
+    items.sort_by_key(|item| std::cmp::Reverse(item.metrics.fuel_total));
+    items.truncate(limit);
+    Ok(Json(AppMetrics {
+        app: path.app.to_string(),
+        from: at(minutes.start),
+        to: at(minutes.end),
+        total: usage.total,
+        scripts,
+        items,
     }))
 }

@@ -285,3 +285,70 @@ pub async fn usage<S>(
     let versions = versions.iter().map(|(version, usage)| (*version, summarise(usage))).collect();
     Ok(ScriptUsage { total: summarise(&total), versions, steps })
 }
+
+/// Usage of the scripts of an app over a range of minutes.
+#[derive(Debug)]
+pub struct AppUsage<S> {
+    /// All of it.
+    pub total: S,
+    /// By script, in the order of their names; those without calls are left out.
+    pub scripts: Vec<(String, S)>,
+}
+
+/// The usage of an app in `minutes`, by script. `summarise` is applied to one script at a time.
+///
+/// # Errors
+///
+/// Storage failed.
+pub async fn usage_of_app<S>(
+    database: &Database,
+    app: AppId,
+    minutes: Range<u64>,
+    summarise: impl Fn(&Usage) -> S,
+) -> Result<AppUsage<S>, StoreError> {
+    let mut total = Usage::default();
+    let mut scripts = Vec::new();
+    let mut last = String::new();
+    // From script to script, then the minutes of each: the index leads to both, however long the minutes are kept.
+    while let Some(script) = next_script(database, app, &last).await? {
+        let usage = usage_in(database, app, &script, &minutes).await?;
+        if usage.calls > 0 {
+            total.add(&usage);
+            scripts.push((script.clone(), summarise(&usage)));
+        }
+        last = script;
+    }
+    Ok(AppUsage { total: summarise(&total), scripts })
+}
+
+/// The first script after a name that has been called; every name comes after the empty one.
+async fn next_script(database: &Database, app: AppId, last: &str) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar("select min(script) from execution_minute where app_id = $1 and script > $2")
+        .bind(app.0)
+        .bind(last)
+        .fetch_one(&database.read)
+        .await
+        .map_err(failed)
+}
+
+/// The usage of a script in `minutes`, all versions together.
+async fn usage_in(
+    database: &Database,
+    app: AppId,
+    script: &str,
+    minutes: &Range<u64>,
+) -> Result<Usage, StoreError> {
+    let mut rows = sqlx::query(
+        "select * from execution_minute where app_id = $1 and script = $2 and minute >= $3 and minute < $4",
+    )
+    .bind(app.0)
+    .bind(script)
+    .bind(to_i64(minutes.start))
+    .bind(to_i64(minutes.end))
+    .fetch(&database.read);
+    let mut usage = Usage::default();
+    while let Some(row) = rows.try_next().await.map_err(failed)? {
+        usage.add(&Usage::decode(&row).map_err(failed)?);
+    }
+    Ok(usage)
+}

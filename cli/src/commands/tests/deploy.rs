@@ -68,7 +68,7 @@ async fn a_folder_is_deployed_by_name_and_says_what_changed() {
              unchanged  old  version 3  {url}/default/old  image 308.0 KiB  load fuel 1 234 567\n"
         )
     );
-    assert_eq!(ran.err, "");
+    assert_eq!(ran.err, "1 created, 1 unchanged\n");
     let put = server.seen().into_iter().find(|seen| seen.line.starts_with("PUT")).unwrap();
     assert_eq!(put.headers["content-type"], "text/plain; charset=utf-8");
     assert_eq!(put.headers["authorization"], "Bearer pct_secret");
@@ -102,7 +102,8 @@ async fn a_compile_error_is_shown_in_its_place_and_the_others_go_on() {
          |\n\
          2 | let b = ;\n  \
          |         ^\n\
-         error: {path}/b.rhai: line 2 is not UTF-8\n"
+         error: {path}/b.rhai: line 2 is not UTF-8\n\
+         1 created, 2 failed\n"
     );
     assert_eq!(ran.err, expect);
     assert!(ran.out.starts_with("created    c  ") && ran.out.lines().count() == 1, "{}", ran.out);

@@ -1,4 +1,4 @@
-//! What the calls of a script cost.
+//! What the calls of a script, and of all scripts of an app, cost.
 
 use std::sync::Arc;
 
@@ -142,6 +142,66 @@ async fn hostile_parameters_are_refused_by_name() {
         ("step=1", "step"),
     ] {
         let problem = api.get(&format!("{METRICS}?{query}")).await.problem(400, "query-invalid");
+        assert!(problem["detail"].as_str().unwrap().contains(named), "{query}: {problem}");
+    }
+}
+
+const APP_METRICS: &str = "/api/v1/apps/default/metrics";
+
+/// Calls of three scripts in the last minutes, the later ones with more fuel.
+async fn called() -> TestApi {
+    let api = TestApi::new().await;
+    let clock = &api.test.clock;
+    clock.advance(SystemClock.now_ms() - clock.now_ms());
+    for (name, calls, fuel) in [("a", 5, 10), ("b", 3, 1000), ("c", 4, 10), ("c", 1, 10)] {
+        for _ in 0..calls {
+            let mut record = if name == "b" { failed() } else { succeeded() };
+            record.started_ms = clock.now_ms() - 600_000;
+            record.cost.fuel = fuel;
+            record.script = Arc::new(ScriptRef { script: name.into(), ..(*record.script).clone() });
+            api.record(record);
+        }
+    }
+    api
+}
+
+#[tokio::test]
+async fn the_scripts_of_an_app_stand_in_the_order_of_their_fuel() {
+    let api = called().await;
+    let metrics = api.get(APP_METRICS).await.json();
+    let rows: Vec<_> = metrics["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["script"].clone(), item["calls"].clone(), item["fuel_total"].clone()))
+        .collect();
+    let row = |script: &str, calls: u64, fuel: u64| (script.into(), calls.into(), fuel.into());
+    assert_eq!(rows, [row("b", 3, 3000), row("a", 5, 50), row("c", 5, 50)]);
+    assert_eq!(metrics["items"][0]["faults"], json!({"script": 3, "limit": 0, "platform": 0}));
+    assert_eq!(metrics["items"][0]["fuel"]["p50"], 1000);
+    assert_eq!((&metrics["total"]["calls"], &metrics["total"]["fuel_total"]), (&13.into(), &3100.into()));
+    assert_eq!((&metrics["app"], &metrics["scripts"]), (&"default".into(), &3.into()));
+
+    let first = api.get(&format!("{APP_METRICS}?limit=1")).await.json();
+    assert_eq!((first["items"].as_array().unwrap().len(), &first["scripts"]), (1, &3.into()));
+    assert_eq!(first["total"], metrics["total"]);
+}
+
+#[tokio::test]
+async fn only_the_calls_of_the_chosen_time_and_of_this_app_count() {
+    let api = called().await;
+    let ago = |seconds: i64| (Timestamp::now() - SignedDuration::from_secs(seconds)).to_string();
+    let calls = async |range: String| {
+        api.get(&format!("{APP_METRICS}{range}")).await.json()["total"]["calls"].clone()
+    };
+    assert_eq!(calls(format!("?from={}", ago(60))).await, 0);
+    assert_eq!(calls(format!("?to={}", ago(1200))).await, 0);
+    assert_eq!(calls(format!("?from={}&to={}", ago(720), ago(500))).await, 13);
+    api.get("/api/v1/apps/nobody/metrics").await.problem(404, "app-not-found");
+    for (query, named) in
+        [("limit=0", "limit"), ("limit=1001", "limit"), ("step_minutes=1", "step"), ("from=x", "from")]
+    {
+        let problem = api.get(&format!("{APP_METRICS}?{query}")).await.problem(400, "query-invalid");
         assert!(problem["detail"].as_str().unwrap().contains(named), "{query}: {problem}");
     }
 }

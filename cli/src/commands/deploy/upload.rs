@@ -1,0 +1,166 @@
+//! One upload, and how it is told.
+
+use std::path::Path;
+
+use http::{Method, StatusCode};
+use picloud_host::call::SourceHash;
+use serde_json::Value;
+
+use super::read_source;
+use crate::client::Api;
+use crate::client::http::Call;
+use crate::commands::{number, text};
+use crate::exit::CliError;
+use crate::output::diagnostic::Diagnostic;
+use crate::output::text::{bytes, clean, thousands};
+use crate::output::{Paint, Terminal};
+
+/// What became of a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Created,
+    Updated,
+    Unchanged,
+    Failed,
+    Deleted,
+}
+
+impl Change {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Created, Self::Updated, Self::Unchanged, Self::Failed, Self::Deleted];
+
+    /// As programs read it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// As the summary says it.
+    pub(super) fn said(self, dry_run: bool) -> &'static str {
+        match self {
+            Self::Created if dry_run => "to create",
+            Self::Updated if dry_run => "to update",
+            Self::Deleted if dry_run => "to delete",
+            other => other.word(),
+        }
+    }
+}
+
+/// An upload that the server took.
+pub(crate) struct Uploaded {
+    pub(crate) change: Change,
+    /// The script as it was, if there was one.
+    pub(crate) before: Option<Value>,
+    /// The script as it is now.
+    pub(crate) script: Value,
+}
+
+/// Upload a file.
+pub(crate) async fn upload(
+    name: &str,
+    file: &Path,
+    api: &Api,
+    terminal: &Terminal,
+) -> Result<Uploaded, CliError> {
+    let source = read_source(file)?;
+    // What is there now tells an unchanged script from one with a new version.
+    let before = active(name, api).await.map_err(|error| describe(error, file, &source, terminal))?;
+    let call =
+        Call::api(Method::PUT, api.path(["scripts", name])).body("text/plain; charset=utf-8", source.clone());
+    let (status, script) = api.json(call).await.map_err(|error| describe(error, file, &source, terminal))?;
+    let hash = SourceHash::of(&source).to_hex();
+    let same = |before: &Value| {
+        text(before, "source_hash") == hash && before.get("version") == script.get("version")
+    };
+    let change = match status {
+        StatusCode::CREATED => Change::Created,
+        _ if before.as_ref().is_some_and(same) => Change::Unchanged,
+        _ => Change::Updated,
+    };
+    Ok(Uploaded { change, before, script })
+}
+
+/// The script of that name, if there is one.
+pub(super) async fn active(name: &str, api: &Api) -> Result<Option<Value>, CliError> {
+    match api.get(api.path(["scripts", name])).await {
+        Ok(script) => Ok(Some(script)),
+        Err(CliError::Problem(problem)) if problem.code.as_deref() == Some("script-not-found") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a refusal means for the file.
+pub(super) fn describe(error: CliError, file: &Path, source: &str, terminal: &Terminal) -> CliError {
+    match error {
+        CliError::Problem(problem) if !problem.is_refusal() => {
+            let mut diagnostic =
+                Diagnostic::of_problem(&problem).in_source(file.display().to_string(), source);
+            if problem.code.as_deref() == Some("name-invalid") && !terminal.json_wanted() {
+                diagnostic.notes.push(("help", "give the script another name with --name".to_owned()));
+            }
+            CliError::Diagnostic(Box::new(diagnostic))
+        }
+        other => other,
+    }
+}
+
+/// A line about an upload, with what has become more or less.
+pub(crate) fn summary(name: &str, uploaded: &Uploaded, api: &Api, paint: Paint) -> String {
+    let Uploaded { change, before, script } = uploaded;
+    let word = format!("{:<9}", change.word());
+    let word = if *change == Change::Unchanged { paint.dim(&word) } else { paint.good(&word) };
+    let before = before.as_ref().filter(|_| *change == Change::Updated);
+    let compared = |member: &str, shown: fn(u64) -> String| {
+        let now = number(script, member);
+        let change = before.and_then(|before| percent(number(before, member), now));
+        let change = change.map(|change| {
+            let text = format!(" ({change})");
+            if change.starts_with('+') { paint.warning(&text) } else { paint.good(&text) }
+        });
+        format!("{}{}", shown(now), change.unwrap_or_default())
+    };
+    format!(
+        "{word}  {}  version {}  {}  image {}  load fuel {}",
+        paint.bold(&clean(name)),
+        number(script, "version"),
+        clean(&api.url(&text(script, "url"))),
+        compared("image_bytes", bytes),
+        compared("load_fuel", thousands),
+    )
+}
+
+/// By how much a number has changed; none when there is nothing to say.
+fn percent(before: u64, now: u64) -> Option<String> {
+    if before == 0 || before == now {
+        return None;
+    }
+    let change = (now as f64 - before as f64) / before as f64 * 100.0;
+    let digits = usize::from(change.abs() < 10.0);
+    let shown = format!("{change:+.digits$} %");
+    // Too little to show.
+    (!matches!(shown.as_str(), "+0.0 %" | "-0.0 %")).then_some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_shown_in_percent() {
+        let check = |before, now, expect: Option<&str>| {
+            assert_eq!(percent(before, now).as_deref(), expect, "{before} {now}");
+        };
+        check(1000, 1380, Some("+38 %"));
+        check(1000, 500, Some("-50 %"));
+        check(1000, 1004, Some("+0.4 %"));
+        check(1000, 1000, None);
+        check(0, 1000, None);
+        check(1_000_000, 1_000_001, None);
+        check(1, u64::MAX, Some("+1844674407370955161600 %"));
+    }
+}
