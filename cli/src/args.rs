@@ -8,6 +8,7 @@ mod dev;
 mod doctor;
 mod event;
 mod executions;
+mod explain;
 mod init;
 mod invoke;
 mod kv;
@@ -38,6 +39,7 @@ pub use event::{
     TriggersCommand,
 };
 pub use executions::{ExecutionsArgs, ExecutionsCommand};
+pub use explain::ExplainArgs;
 pub use init::InitArgs;
 pub use invoke::{InvokeArgs, RequestArgs};
 pub use kv::{KvArgs, KvCommand, KvList, KvSet};
@@ -57,9 +59,11 @@ pub use top::TopArgs;
 const EXAMPLES: &str = "\
 Examples:
   picloud serve --dev                        start a server on this machine
-  picloud deploy examples/                   upload every *.rhai in a folder
+  picloud init shop && cd shop               make a project with a script and its tests
+  picloud deploy                             upload the scripts of the project
   picloud invoke hello /world -d '{\"a\": 1}'  call a script, see the answer and what it cost
-  picloud logs hello -f                      follow what a script logs";
+  picloud logs hello -f                      follow what a script logs
+  picloud doctor                             check this machine and the server";
 
 const SETTINGS: &str = "\
 The server and the token come from --server and --token, else from PICLOUD_SERVER and PICLOUD_TOKEN, else from
@@ -134,6 +138,9 @@ pub enum Command {
     Test(TestArgs),
 
     /// Replace a lost admin token, in the data directory of a server that does not run
+    #[command(after_help = "\
+Examples:
+  picloud token replace --data-dir /var/lib/picloud")]
     Token(TokenArgs),
 
     /// Make a project: a folder with a script, its tests and a picloud.toml
@@ -143,6 +150,10 @@ pub enum Command {
     /// Check this machine, the data directory and the server
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(DoctorArgs),
+
+    /// Explain an error code
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(ExplainArgs),
 
     /// Print what a shell needs to complete commands
     #[command(after_help = manual::COMPLETIONS)]
@@ -217,6 +228,59 @@ mod tests {
             }
         }
         assert!(wrong.is_empty() && seen > 20, "{seen} commands\n{}", wrong.join("\n"));
+    }
+
+    /// Every command below one with what it is about, as `picloud kv set`.
+    fn commands_below(command: &clap::Command, path: &str, all: &mut Vec<(String, clap::Command)>) {
+        for below in
+            command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
+        {
+            let path = format!("{path} {}", below.get_name());
+            all.push((path.clone(), below.clone()));
+            commands_below(below, &path, all);
+        }
+    }
+
+    fn all_commands() -> Vec<(String, clap::Command)> {
+        let mut all = Vec::new();
+        commands_below(&Args::command(), "picloud", &mut all);
+        all
+    }
+
+    #[test]
+    fn the_page_lists_every_command_as_it_is() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/CLI.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `picloud ")?.split_once("` | "));
+        let mut listed: Vec<String> = rows
+            .map(|(usage, about)| {
+                let is_name = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+                let words: Vec<&str> = usage.split(' ').take_while(is_name).collect();
+                format!("picloud {} | {}", words.join(" "), about.trim_end_matches(" |"))
+            })
+            .collect();
+        let about =
+            |command: &clap::Command| command.get_about().map(ToString::to_string).unwrap_or_default();
+        let mut defined: Vec<String> =
+            all_commands().iter().map(|(path, command)| format!("{path} | {}", about(command))).collect();
+        listed.sort();
+        defined.sort();
+        let missing: Vec<_> = defined.iter().filter(|row| !listed.contains(row)).collect();
+        let stale: Vec<_> = listed.iter().filter(|row| !defined.contains(row)).collect();
+        assert!(missing.is_empty() && stale.is_empty(), "missing: {missing:#?}\nstale: {stale:#?}");
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        let shows =
+            |command: &clap::Command| command.clone().render_long_help().to_string().contains("Examples:");
+        let top = |path: &str| path.split(' ').count() == 2;
+        let without: Vec<String> = all_commands()
+            .into_iter()
+            .filter(|(path, command)| top(path) && !shows(command))
+            .map(|(path, _)| path)
+            .collect();
+        assert!(without.is_empty(), "{without:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! server's configuration (`config`), its data directory (`data_dir`) and the server (`serve`), a new token for one that
 //! does not run (`token`), a script without a server (`run`), and its tests (`test`); a folder of scripts (`project`) and
 //! a new one (`init`); the connection to a server (`client`) and the commands that use it (`commands`); what is wrong
-//! with all of it (`doctor`), and the command line itself for shells and readers (`manual`).
+//! with all of it (`doctor`), what errors mean (`explain`), and the command line itself for shells and readers (`manual`).
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,6 +19,7 @@ mod data_dir;
 pub mod doctor;
 pub mod env;
 pub mod exit;
+pub mod explain;
 pub mod init;
 pub mod manual;
 pub mod output;
@@ -85,6 +86,7 @@ pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
         Command::Token(token) => token::run(token.command, env, terminal).await,
         Command::Init(init) => init::run(&init, env, terminal),
         Command::Doctor(doctor) => doctor::run(doctor, &args.global, env, terminal).await,
+        Command::Explain(explain) => explain::run(&explain, terminal),
         Command::Completions(completions) => manual::completions(&completions, terminal),
         Command::Man(man) => manual::man(&man, terminal),
         Command::Client(command) => commands::execute(command, &args.global, env, terminal).await,

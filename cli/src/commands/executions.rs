@@ -134,6 +134,7 @@ async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliErr
             code: text(&execution, "code"),
             message: text(&execution, "message"),
             position: serde_json::from_value(execution["position"].clone()).ok(),
+            notes: vec![("read", format!("picloud explain {}", text(&execution, "code")))],
             ..Diagnostic::default()
         };
         lines.push(String::new());

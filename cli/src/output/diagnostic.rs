@@ -53,6 +53,12 @@ impl Diagnostic {
                 ),
             );
         }
+        // Only a server that has a page for it knows the code.
+        let has_page = problem.kind.as_deref().is_some_and(|kind| kind.starts_with("/api/v1/errors/"));
+        note(
+            "read",
+            problem.code.as_ref().filter(|_| has_page).map(|code| format!("picloud explain {code}")),
+        );
         Self {
             code: problem.code.clone().unwrap_or_default(),
             message: problem.summary(),

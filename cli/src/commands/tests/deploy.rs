@@ -101,7 +101,8 @@ async fn a_compile_error_is_shown_in_its_place_and_the_others_go_on() {
          --> {path}/a.rhai:2:9\n  \
          |\n\
          2 | let b = ;\n  \
-         |         ^\n\
+         |         ^\n  \
+         = read: picloud explain compile-failed\n\
          error: {path}/b.rhai: line 2 is not UTF-8\n\
          1 created, 2 failed\n"
     );

@@ -82,7 +82,8 @@ async fn a_failed_call_is_explained() {
         "error[script-error]: Function not found: foo\n \
          --> hello:3:5\n  \
          = note: The script stopped with an error.\n  \
-         = execution: picloud executions show 0192-1\n"
+         = execution: picloud executions show 0192-1\n  \
+         = read: picloud explain script-error\n"
     );
     let done = picloud(&server.url, &["invoke", "hello", "-o", "json"]).await.expect(Exit::Failed);
     assert_eq!(done.json()["problem"]["code"], "script-error");

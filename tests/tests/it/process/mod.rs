@@ -7,4 +7,7 @@ mod idle;
 mod ledger;
 mod lifecycle;
 mod limits;
+mod project;
 mod script_tests;
+mod transcript;
+mod tutorial;

@@ -1,0 +1,113 @@
+//! A page with blocks of commands and of what they print, and what of that is the same each time.
+
+/// A part of a page.
+pub(super) enum Block {
+    /// Lines between blocks of code.
+    Prose(String),
+    /// What stands between fences.
+    Code {
+        /// What stands behind the opening fence.
+        info: String,
+        text: String,
+    },
+}
+
+/// The parts of a page, in order.
+pub(super) fn parse(page: &str) -> Vec<Block> {
+    let mut blocks = vec![Block::Prose(String::new())];
+    for line in page.split_inclusive('\n') {
+        match (blocks.last_mut().unwrap(), line.strip_prefix("```")) {
+            (Block::Prose(_), Some(info)) => {
+                blocks.push(Block::Code { info: info.trim_end().to_owned(), text: String::new() });
+            }
+            (Block::Code { .. }, Some(_)) => blocks.push(Block::Prose(String::new())),
+            (Block::Prose(text) | Block::Code { text, .. }, None) => text.push_str(line),
+        }
+    }
+    blocks
+}
+
+/// The page of these parts.
+pub(super) fn page(blocks: &[Block]) -> String {
+    let text = |block: &Block| match block {
+        Block::Prose(text) => text.clone(),
+        Block::Code { info, text } => format!("```{info}\n{text}```\n"),
+    };
+    blocks.iter().map(text).collect()
+}
+
+/// The ids of executions in a text, in order.
+pub(super) fn ids(text: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = matching(rest, ID).unwrap_or(first.len_utf8());
+        if length == ID.len() {
+            ids.push(rest[..length].to_owned());
+        }
+        rest = &rest[length..];
+    }
+    ids
+}
+
+/// `x` stands for a hexadecimal digit, `d` for a decimal one, everything else for itself.
+const ID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+/// The text with the same word for every id, every time and every duration, and one space for many, since columns are as
+/// wide as what is in them.
+pub(super) fn in_common_form(text: &str) -> String {
+    const TIMES: [&str; 3] = ["dddd-dd-dd dd:dd:dd.ddd", "dddd-dd-dd dd:dd:dd", "dddd-dd-ddTdd:dd:ddZ"];
+    let mut form = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let id = matching(rest, ID).map(|length| (length, "ID"));
+        let time = TIMES.iter().find_map(|time| matching(rest, time)).map(|length| (length, "TIME"));
+        let found = id.or(time).or_else(|| duration(rest, &form).map(|length| (length, "N")));
+        let (length, word) = found.unwrap_or((first.len_utf8(), &rest[..first.len_utf8()]));
+        if !(word == " " && (form.ends_with(' ') || form.ends_with('\n'))) {
+            form.push_str(word);
+        }
+        rest = &rest[length..];
+    }
+    form.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// The length of a number before ` ms` or ` s`, which is no part of another word.
+fn duration(text: &str, before: &str) -> Option<usize> {
+    if before.ends_with(|c: char| c.is_alphanumeric() || c == '.') {
+        return None;
+    }
+    let length = text.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|length| *length > 0)?;
+    let unit = text[length..].strip_prefix(' ')?;
+    let unit = unit.split(|c: char| !c.is_alphanumeric()).next()?;
+    matches!(unit, "ms" | "s").then_some(length)
+}
+
+/// The length of the pattern if the text begins with it.
+fn matching(text: &str, pattern: &str) -> Option<usize> {
+    let begins = text.as_bytes().get(..pattern.len())?;
+    let fits = |(byte, wanted): (&u8, u8)| match wanted {
+        b'x' => byte.is_ascii_hexdigit(),
+        b'd' => byte.is_ascii_digit(),
+        other => *byte == other,
+    };
+    begins.iter().zip(pattern.bytes()).all(fits).then_some(pattern.len())
+}
+
+#[test]
+fn what_differs_between_runs_has_the_same_form() {
+    let check = |one: &str, other: &str| assert_eq!(in_common_form(one), in_common_form(other));
+    check("at 2026-01-31 12:00:00.123  x", "at 2025-12-01 02:03:04.567 x");
+    check("01a21255-52ec-7012-bd86-7f612865a8ed ok", "01931e2c-0000-7000-8000-000000000001 ok");
+    check("fuel 1 000  12.30 ms", "fuel 1 000   0.01 ms");
+    assert_ne!(in_common_form("fuel 1 000"), in_common_form("fuel 1 001"));
+    assert_ne!(in_common_form("version 1"), in_common_form("version 2"));
+    assert_eq!(in_common_form("1 000 fuel in 3.1 ms, ü 5 s"), "1 000 fuel in N ms, ü N s");
+}
+
+#[test]
+fn a_page_survives_being_read() {
+    let text = "# A\n\n```sh\nls\n```\nb\n```text\n```\n";
+    assert_eq!(page(&parse(text)), text);
+    assert_eq!(ids("a 01a21255-52ec-7012-bd86-7f612865a8ed b").len(), 1);
+}

@@ -1,0 +1,141 @@
+//! docs/TUTORIAL.md as it is typed: every command runs in its order against a fresh server, and what it prints is what the
+//! page says. `UPDATE_EXPECT=1` writes what came back into the page.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use picloud_tests::{Process, Site};
+
+use super::transcript::{Block, ids, in_common_form, page, parse};
+
+/// Where the page says that the server is.
+const SHOWN: &str = "http://127.0.0.1:8080";
+
+/// Somebody who types what the page says.
+struct Reader {
+    site: Site,
+    folder: PathBuf,
+    server: Option<Process>,
+    /// What the page's ids are called in this run.
+    ids: BTreeMap<String, String>,
+    /// The id that was seen last: what a page that is new means by any.
+    last_id: String,
+    /// What the last commands have printed.
+    printed: String,
+}
+
+impl Reader {
+    async fn new() -> Self {
+        let site = Site::with_compiled_code();
+        let folder = site.home().to_owned();
+        Self {
+            site,
+            folder,
+            server: None,
+            ids: BTreeMap::new(),
+            last_id: String::new(),
+            printed: String::new(),
+        }
+    }
+
+    /// Type the lines of a block; gives them back with the ids of this run.
+    async fn type_in(&mut self, lines: &str) -> String {
+        self.printed.clear();
+        let mut typed = lines.to_owned();
+        for id in ids(lines) {
+            typed = typed.replace(&id, self.ids.get(&id).unwrap_or(&self.last_id));
+        }
+        for line in typed.lines() {
+            if let Some(folder) = line.strip_prefix("cd ") {
+                self.folder = self.folder.join(folder);
+            } else if line == "picloud serve --dev" {
+                self.server = Some(self.site.serve(&["--dev"]).await);
+            } else {
+                self.run(line).await;
+            }
+        }
+        typed
+    }
+
+    async fn run(&mut self, line: &str) {
+        let mut command = self.site.shell(line);
+        command.current_dir(&self.folder).env("TZ", "UTC");
+        if let Some(server) = &self.server {
+            command.env("PICLOUD_SERVER", &server.url).env("PICLOUD_DATA_DIR", self.site.data());
+        }
+        let ended = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert!(ended.stderr.is_empty(), "both go the same way");
+        let text = String::from_utf8(ended.stdout).unwrap();
+        let text = match &self.server {
+            Some(server) => text.replace(&server.url, SHOWN),
+            None => text,
+        };
+        let home = self.site.home().display().to_string();
+        assert!(
+            line == "picloud doctor" || !text.contains(&home),
+            "{line} prints a path of this machine: {text}"
+        );
+        if let Some(id) = ids(&text).last() {
+            self.last_id.clone_from(id);
+        }
+        self.printed.push_str(&text);
+        if !self.printed.ends_with('\n') {
+            self.printed.push('\n');
+        }
+    }
+
+    /// Hold what was printed against what the page says.
+    fn compare(&mut self, said: &str) -> Result<(), String> {
+        self.ids.extend(ids(said).into_iter().zip(ids(&self.printed)));
+        let (said, printed) = (in_common_form(said), in_common_form(&self.printed));
+        if said == printed {
+            Ok(())
+        } else {
+            Err(format!("the page says\n{said}\nbut this came:\n{printed}"))
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_tutorial_is_what_happens() {
+    let update = std::env::var_os("UPDATE_EXPECT").is_some_and(|value| value == "1");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/TUTORIAL.md");
+    let mut blocks = parse(&std::fs::read_to_string(&path).unwrap());
+    let mut reader = Reader::new().await;
+    let (mut wrong, mut commands) = (Vec::new(), 0);
+    for block in &mut blocks {
+        match block {
+            Block::Code { info, text } if info == "sh" => {
+                commands += 1;
+                *text = reader.type_in(text).await;
+            }
+            Block::Code { info, text } if info == "text" => {
+                if let Err(why) = reader.compare(text) {
+                    wrong.push(why);
+                }
+                text.clone_from(&reader.printed);
+            }
+            Block::Code { info, text } if info == "text machine" => {
+                assert_eq!(checks(text), checks(&reader.printed), "{}", reader.printed);
+            }
+            Block::Code { info, text } => {
+                let file = info.strip_prefix("rhai ").unwrap_or_else(|| panic!("what is ```{info}?"));
+                std::fs::write(reader.folder.join(file), text).unwrap();
+            }
+            Block::Prose(_) => {}
+        }
+    }
+    assert!(commands > 15, "the page has lost its commands");
+    if update {
+        std::fs::write(&path, page(&blocks)).unwrap();
+    } else {
+        assert!(wrong.is_empty(), "UPDATE_EXPECT=1 rewrites docs/TUTORIAL.md\n\n{}", wrong.join("\n\n"));
+    }
+    reader.server.unwrap().stop().await;
+}
+
+/// The names of the checks that `picloud doctor` has made.
+fn checks(text: &str) -> Vec<String> {
+    let is_check = |line: &&str| ["ok ", "warn ", "fail "].iter().any(|state| line.starts_with(state));
+    text.lines().filter(is_check).map(|line| line[6..22].trim().to_owned()).collect()
+}
