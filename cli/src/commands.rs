@@ -13,6 +13,7 @@ pub mod invoke;
 pub mod kv;
 pub mod logs;
 pub mod request;
+pub mod routes;
 pub mod scripts;
 pub mod secrets;
 #[cfg(test)]
@@ -63,6 +64,8 @@ pub async fn execute(
         ClientCommand::Triggers(args) => triggers::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Events(args) => events::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Queues(args) => events::queues(&api(&args)?, terminal).await,
+        ClientCommand::Routes(args) => routes::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Access(args) => routes::access(&args, &api(&args.app)?, terminal).await,
         // They are about the server, not about one app.
         ClientCommand::Apps(args) => apps::run(&args, &of_server()?, terminal).await,
         ClientCommand::Tokens(args) => tokens::run(&args, &of_server()?, terminal).await,

@@ -21,7 +21,6 @@ use picloud_host::callback::Callbacks;
 use picloud_host::delivery::Delivery;
 use picloud_host::dispatcher::{Dispatcher, RunningCalls};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
-use picloud_host::gate::Gate;
 use picloud_host::grants::Grants;
 use picloud_host::ingress::{self, Guard, Ingress, KeptCalls};
 use picloud_host::mqtt::Mqtt;

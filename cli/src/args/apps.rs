@@ -30,8 +30,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   picloud apps set shop --limit fuel=10000000
+  picloud apps set shop --quota calls_per_second=50 --quota kv_bytes=100000000
   picloud apps set shop --limit fuel=          the server's limit again
-  picloud apps show shop                       the names of all limits")]
+  picloud apps show shop                       the names of all limits and quotas")]
     Set(AppSettings),
     /// Delete an app with everything in it: scripts, keys, events, secrets, records
     #[command(after_help = "\
@@ -61,6 +62,10 @@ pub struct AppSettings {
     /// A limit of its calls, as NAME=VALUE; may be repeated
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = setting)]
     pub limits: Vec<(String, Option<u64>)>,
+
+    /// What it may have of what all apps share, as NAME=VALUE; may be repeated
+    #[arg(long = "quota", value_name = "NAME=VALUE", value_parser = setting)]
+    pub quotas: Vec<(String, Option<u64>)>,
 }
 
 /// `NAME=VALUE`, and `NAME=` for none.

@@ -11,6 +11,7 @@ use super::executions::{self, ExecutionsArgs};
 use super::invoke::{self, InvokeArgs};
 use super::kv::KvArgs;
 use super::logs::{self, LogsArgs};
+use super::routes::{AccessArgs, RoutesArgs};
 use super::scripts::{NameArgs, RollbackArgs};
 use super::settings::{ConfigArgs, HttpPolicyArgs, SecretsArgs};
 use super::tokens::{AuditArgs, TokensArgs};
@@ -134,6 +135,18 @@ Examples:
 Examples:
   picloud trace 01931e2c-...                 the id, as `picloud executions` shows it")]
     Trace(TraceArgs),
+
+    /// Say which requests an app takes beside those for its scripts
+    Routes(RoutesArgs),
+
+    /// Say who has to be there for a request for a script to be taken
+    #[command(after_help = "\
+Examples:
+  picloud access order token                 one with the scope app:APP:invoke
+  picloud access order basic:users           a name and its password, of the secret `users`
+  picloud access order hmac:key              a signature of the body with the secret `key`
+  picloud access order none                  everybody")]
+    Access(AccessArgs),
 
     /// Make apps, choose the limits of their calls, delete them
     Apps(AppsArgs),

@@ -42,22 +42,17 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     if terminal.json_wanted() {
         return terminal.json(&json!({ "items": items }));
     }
-    let mut table = Table::new(&["NAME", "CREATED", "OWN LIMITS", "DESCRIPTION"]);
+    let mut table = Table::new(&["NAME", "CREATED", "OWN LIMITS AND QUOTAS", "DESCRIPTION"]);
     for app in &items {
-        table.row(vec![
-            text(app, "name"),
-            local(&app["created_at"]),
-            own(&app["limits"]),
-            text(app, "description"),
-        ]);
+        let own = own(&app["limits"]).into_iter().chain(own(&app["quotas"])).collect::<Vec<_>>().join(", ");
+        table.row(vec![text(app, "name"), local(&app["created_at"]), own, text(app, "description")]);
     }
     print(&table, items.is_empty(), "there are no apps that this token may read", terminal)
 }
 
-/// `fuel=1000, calls=2`.
-fn own(limits: &Value) -> String {
-    let pairs = limits.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={value}"));
-    pairs.collect::<Vec<_>>().join(", ")
+/// `fuel=1000` for each that was chosen.
+fn own(values: &Value) -> Vec<String> {
+    values.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 fn show(app: &Value, terminal: &mut Terminal) -> Result<(), CliError> {
@@ -72,13 +67,18 @@ fn show(app: &Value, terminal: &mut Terminal) -> Result<(), CliError> {
     ] {
         terminal.line(&format!("{title:<12} {}", crate::output::text::clean(&value)))?;
     }
-    terminal.line("")?;
-    let mut table = Table::new(&["LIMIT", "VALUE", ""]);
-    for (name, value) in app["effective_limits"].as_object().into_iter().flatten() {
-        let whose = if app["limits"].get(name).is_some() { "its own" } else { "" };
-        table.row(vec![name.clone(), value.to_string(), whose.to_owned()]);
+    for (title, effective, own) in
+        [("LIMIT", "effective_limits", "limits"), ("QUOTA", "effective_quotas", "quotas")]
+    {
+        terminal.line("")?;
+        let mut table = Table::new(&[title, "VALUE", ""]);
+        for (name, value) in app[effective].as_object().into_iter().flatten() {
+            let whose = if app[own].get(name).is_some() { "its own" } else { "" };
+            table.row(vec![name.clone(), value.to_string(), whose.to_owned()]);
+        }
+        print(&table, false, "", terminal)?;
     }
-    print(&table, false, "", terminal)
+    Ok(())
 }
 
 async fn create(settings: &AppSettings, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
@@ -104,12 +104,16 @@ async fn set(settings: &AppSettings, api: &Api, terminal: &mut Terminal) -> Resu
 /// The settings of an app with those that were given.
 fn changed(app: &Value, settings: &AppSettings) -> Value {
     let description = settings.description.clone().unwrap_or_else(|| text(app, "description"));
-    let mut limits = app["limits"].as_object().cloned().unwrap_or_else(Map::new);
-    for (name, value) in &settings.limits {
-        match value {
-            Some(value) => drop(limits.insert(name.clone(), json!(value))),
-            None => drop(limits.remove(name)),
+    let with = |name: &str, given: &[(String, Option<u64>)]| {
+        let mut values = app[name].as_object().cloned().unwrap_or_else(Map::new);
+        for (name, value) in given {
+            match value {
+                Some(value) => drop(values.insert(name.clone(), json!(value))),
+                None => drop(values.remove(name)),
+            }
         }
-    }
-    json!({ "description": description, "limits": limits })
+        values
+    };
+    let (limits, quotas) = (with("limits", &settings.limits), with("quotas", &settings.quotas));
+    json!({ "description": description, "limits": limits, "quotas": quotas })
 }

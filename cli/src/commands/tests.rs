@@ -8,6 +8,7 @@ mod keys;
 mod lists;
 mod logs;
 mod project;
+mod routes;
 mod run;
 pub(crate) mod server;
 mod top;

@@ -269,7 +269,7 @@ impl AppMetricsParameters {
 ///
 /// Those that took the most fuel come first. Every call is counted, also those without a record.
 #[utoipa::path(
-    get, path = "/api/v1/apps/{app}/metrics", tag = "apps",
+    get, path = "/api/v1/apps/{app}/metrics", tag = "apps", security(("token" = ["app:{app}:read"])),
     params(AppPath, AppMetricsParameters),
     responses(
         (status = 200, description = "The metrics.", body = AppMetrics),

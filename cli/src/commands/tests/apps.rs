@@ -9,9 +9,9 @@ use crate::exit::Exit;
 
 fn app() -> Value {
     json!({
-        "name": "shop", "description": "Orders", "limits": { "fuel": 1000, "calls": 2 },
+        "name": "shop", "description": "Orders", "limits": { "fuel": 1000, "calls": 2 }, "quotas": { "kv_bytes": 9 },
         "effective_limits": { "calls": 2, "fuel": 1000, "deadline_ms": 10_000 },
-        "created_at": "soon", "updated_at": "later",
+        "effective_quotas": { "kv_bytes": 9 }, "created_at": "soon", "updated_at": "later",
     })
 }
 
@@ -24,8 +24,8 @@ async fn apps_are_listed_and_shown() {
     .await;
     let ran = picloud(&server.url, &["apps"]).await.expect(Exit::Ok);
     let rows: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(rows[0], "NAME  CREATED  OWN LIMITS          DESCRIPTION");
-    assert_eq!(rows[1], "shop  soon     calls=2, fuel=1000  Orders");
+    assert_eq!(rows[0], "NAME  CREATED  OWN LIMITS AND QUOTAS           DESCRIPTION");
+    assert_eq!(rows[1], "shop  soon     calls=2, fuel=1000, kv_bytes=9  Orders");
     let ran = picloud(&server.url, &["apps", "show", "shop"]).await.expect(Exit::Ok);
     assert_eq!(server.lines().last().unwrap(), "GET /api/v1/apps/shop");
     assert!(ran.out.contains("fuel         1000   its own\n"), "{}", ran.out);
@@ -51,8 +51,9 @@ async fn an_app_is_made_once_and_changed_where_it_is_told() {
         ("PUT /api/v1/apps/guests", &HeaderValue::from_static("*"))
     );
     let sent: Value = serde_json::from_str(&seen.body).unwrap();
-    assert_eq!(sent, json!({ "description": "Guests", "limits": { "fuel": 10 } }));
-    let set = ["apps", "set", "shop", "--limit", "fuel=", "--limit", "deadline_ms=500"];
+    assert_eq!(sent, json!({ "description": "Guests", "limits": { "fuel": 10 }, "quotas": {} }));
+    let set =
+        ["apps", "set", "shop", "--limit", "fuel=", "--limit", "deadline_ms=500", "--quota", "versions=5"];
     picloud(&server.url, &set).await.expect(Exit::Ok);
     let seen = server.seen().pop().unwrap();
     assert_eq!(seen.headers["if-match"], "\"7\"");
