@@ -24,6 +24,7 @@ pub mod triggers;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{AppOnly, ClientCommand, Global};
 use crate::client::{Api, ClientSettings};
@@ -78,6 +79,20 @@ pub async fn execute(
 fn moment(flag: &str, text: Option<&str>) -> Result<Option<Timestamp>, CliError> {
     let at = text.map(|text| time::since(text, Timestamp::now())).transpose();
     at.map_err(|why| CliError::Usage(format!("{flag}: {why}")))
+}
+
+/// Ends when the command is to end: Ctrl-C, `kill`, or the terminal is closed.
+async fn interrupted() {
+    let heard = async |kind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        // Then the process ends as it does without this.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = heard(SignalKind::interrupt()) => {}
+        () = heard(SignalKind::terminate()) => {}
+        () = heard(SignalKind::hangup()) => {}
+    }
 }
 
 /// Say what was done to something: `deleted  NAME`, or a document that has its name, key or id as `member`.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::deploy::{self, Change, is_for_tests, script_name, scripts_in, upload};
+use super::interrupted;
 use crate::args::{DevArgs, GivenArgs, TestArgs, TestFormat};
 use crate::client::Api;
 use crate::env::Env;
@@ -26,10 +27,9 @@ use watch::Watch;
 /// There is no folder, it cannot be watched, or no server answers at first.
 pub async fn run(args: &DevArgs, api: &Api, env: &Env, terminal: &mut Terminal) -> Result<(), CliError> {
     let folder = folder(args, env)?;
-    let interrupted = tokio::signal::ctrl_c();
     let result = tokio::select! {
         result = session(args, &folder, api, env, terminal) => result,
-        _ = interrupted => Ok(()),
+        () = interrupted() => Ok(()),
     };
     match result {
         Ok(()) => terminal.note("\nended; the scripts stay as they are"),

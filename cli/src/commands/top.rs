@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{moment, number, text};
+use super::{interrupted, moment, number, text};
 use crate::args::TopArgs;
 use crate::client::Api;
 use crate::client::api::query;
@@ -46,13 +46,10 @@ pub async fn run(args: &TopArgs, api: &Api, terminal: &mut Terminal) -> Result<(
         terminal.line(&head(&metrics, api))?;
         return terminal.line(&format!("\n{}", table.render(terminal.out_paint())));
     }
-    let interrupted = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
     terminal.raw(ENTER.as_bytes())?;
     let result = tokio::select! {
         result = redraw(args, metrics, most, api, terminal) => result,
-        () = interrupted => Ok(()),
+        () = interrupted() => Ok(()),
     };
     // Whatever happened, the shell gets its screen back.
     terminal.raw(LEAVE.as_bytes())?;
