@@ -28,9 +28,7 @@ pub fn completions(args: &CompletionsArgs, terminal: &mut Terminal) -> Result<()
 /// They cannot be written.
 pub fn man(args: &ManArgs, terminal: &mut Terminal) -> Result<(), CliError> {
     let Some(folder) = &args.dir else {
-        let mut page = Vec::new();
-        Man::new(definition()).render(&mut page)?;
-        return terminal.raw(&page);
+        return terminal.raw(page(&Man::new(definition()))?.as_bytes());
     };
     let pages = write(folder).map_err(|error| CliError::Failed(format!("{}: {error}", folder.display())))?;
     if terminal.json_wanted() {
@@ -62,8 +60,21 @@ fn write_below(command: clap::Command, folder: &Path, pages: &mut Vec<PathBuf>) 
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
         write_below(below.clone(), folder, pages)?;
     }
-    pages.push(Man::new(command).generate_to(folder)?);
+    let man = Man::new(command);
+    let file = folder.join(man.get_filename());
+    std::fs::write(&file, page(&man)?)?;
+    pages.push(file);
     Ok(())
+}
+
+/// The page of a command. What stands below the options are examples, whose lines are to stay as they are.
+fn page(man: &Man) -> std::io::Result<String> {
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    let Some((before, examples)) = page.split_once(".SH EXTRA\n") else { return Ok(page) };
+    let (examples, after) = examples.split_at(examples.find("\n.SH ").map_or(examples.len(), |at| at + 1));
+    Ok(format!("{before}.SH EXAMPLES\n.nf\n{}\n.fi\n{after}", examples.trim_end()))
 }
 
 #[cfg(test)]
@@ -95,7 +106,8 @@ mod tests {
         assert!(ran.out.starts_with(&format!("{count} pages in ")), "{}", ran.out);
         assert!(!pages.join("picloud-help.1").exists());
         let examples = std::fs::read_to_string(pages.join("picloud-deploy.1")).unwrap();
-        assert!(examples.contains("Examples:"), "{examples}");
+        let (_, below) = examples.split_once(".SH EXAMPLES\n.nf\n").unwrap();
+        assert!(below.contains("picloud deploy") && below.trim_end().ends_with(".fi"), "{examples}");
     }
 
     #[tokio::test]

@@ -65,6 +65,16 @@ impl Project {
         Ok(None)
     }
 
+    /// The folder of the scripts as it would be typed: from the working directory, if it is below it.
+    #[must_use]
+    pub fn scripts_as_typed(&self, env: &Env) -> PathBuf {
+        let scripts = env.directory().and_then(|directory| self.scripts.strip_prefix(directory).ok());
+        match scripts {
+            Some(here) if here.as_os_str().is_empty() => PathBuf::from("."),
+            scripts => scripts.unwrap_or(&self.scripts).to_owned(),
+        }
+    }
+
     fn read(root: &Path, path: &Path) -> Result<Option<Self>, CliError> {
         let wrong = |why: &dyn std::fmt::Display| CliError::Usage(format!("{}: {why}", path.display()));
         let mut file = std::fs::File::open(path).map_err(|error| wrong(&error))?;
@@ -104,6 +114,15 @@ mod tests {
         let (folder, found) = super::tests::project("scripts = \"src/rhai\"");
         let project = found.unwrap().unwrap();
         assert_eq!((project.app, project.scripts), (None, folder.path().join("src/rhai")));
+    }
+
+    #[test]
+    fn scripts_are_named_as_they_would_be_typed() {
+        let project = Project { root: "/a".into(), app: None, scripts: "/a/b".into() };
+        let typed = |directory: &str| project.scripts_as_typed(&Env::default().within(Path::new(directory)));
+        assert_eq!(typed("/a"), Path::new("b"));
+        assert_eq!(typed("/a/b"), Path::new("."));
+        assert_eq!(typed("/a/c"), Path::new("/a/b"));
     }
 
     #[test]

@@ -118,14 +118,13 @@ impl Site {
         self.in_environment(Command::new(binary()))
     }
 
-    /// A line for the shell in the environment of this site, where `picloud` is on the path and both of its outputs are
-    /// standard output, in the order in which they are written.
+    /// A line for the shell in the environment of this site, where `picloud` is on the path.
     #[must_use]
     pub fn shell(&self, line: &str) -> Command {
         let mut command = self.in_environment(Command::new("sh"));
         let binary = binary();
         let folder = binary.parent().expect("a binary is in a folder").display();
-        command.env("PATH", format!("{folder}:/usr/bin:/bin")).arg("-c").arg(format!("exec 2>&1\n{line}"));
+        command.env("PATH", format!("{folder}:/usr/bin:/bin")).arg("-c").arg(line);
         command
     }
 

@@ -33,8 +33,9 @@ pub async fn run(args: &DevArgs, api: &Api, env: &Env, terminal: &mut Terminal) 
     };
     match result {
         Ok(()) => terminal.note("\nended; the scripts stay as they are"),
-        Err(CliError::Unreachable(_)) if api.http().server().is_local() => {
-            terminal.note("start a server in another terminal: picloud serve --dev");
+        Err(CliError::Unreachable(why)) if api.http().server().is_local() => {
+            let help = "for development, type `picloud serve --dev` in another terminal";
+            return Err(CliError::Unreachable(format!("{why}; {help}")));
         }
         Err(_) => {}
     }
@@ -45,7 +46,7 @@ pub async fn run(args: &DevArgs, api: &Api, env: &Env, terminal: &mut Terminal) 
 fn folder(args: &DevArgs, env: &Env) -> Result<PathBuf, CliError> {
     let folder = match (&args.dir, Project::around(env)?) {
         (Some(folder), _) => folder.clone(),
-        (None, Some(project)) => project.scripts,
+        (None, Some(project)) => project.scripts_as_typed(env),
         (None, None) => {
             return Err(CliError::Usage(
                 "there is no project here: name a folder, as in `picloud dev scripts`, or make a project with \
@@ -120,12 +121,11 @@ impl Dev<'_> {
         }
         self.known.insert(file.to_owned(), content);
         if is_for_tests(file) {
-            let script = file.with_file_name(tested(file));
-            return if script.is_file() { self.test(&script, terminal).await } else { Ok(()) };
+            return self.test(file, terminal).await;
         }
         match self.deploy(file, terminal).await {
-            Ok(()) if tests_of(file).is_file() => self.test(file, terminal).await,
-            Ok(()) => Ok(()),
+            Ok(true) => self.test_all_of(file, terminal).await,
+            Ok(false) => Ok(()),
             Err(error @ CliError::Output(_)) => Err(error),
             // Whoever is watching sees it, and saves again.
             Err(error) => {
@@ -135,8 +135,19 @@ impl Dev<'_> {
         }
     }
 
-    /// Upload a file. One that the server does not take is told, and is no error.
-    async fn deploy(&mut self, file: &Path, terminal: &mut Terminal) -> Result<(), CliError> {
+    /// Run the tests of a script: those beside it, and those in it.
+    async fn test_all_of(&self, file: &Path, terminal: &mut Terminal) -> Result<(), CliError> {
+        let beside = tests_of(file);
+        if beside.is_file() {
+            self.test(&beside, terminal).await?;
+        }
+        let has_tests =
+            self.known.get(file).is_some_and(|source| String::from_utf8_lossy(source).contains("fn test_"));
+        if has_tests { self.test(file, terminal).await } else { Ok(()) }
+    }
+
+    /// Upload a file. True if the server takes it; that it does not is told, and is no error.
+    async fn deploy(&mut self, file: &Path, terminal: &mut Terminal) -> Result<bool, CliError> {
         if let Ok(content) = std::fs::read(file) {
             self.known.insert(file.to_owned(), content);
         }
@@ -145,31 +156,34 @@ impl Dev<'_> {
             Ok(uploaded) if terminal.json_wanted() => {
                 let unchanged = uploaded.change == Change::Unchanged;
                 let result = if unchanged { "unchanged" } else { "deployed" };
-                terminal.json_line(&json!({ "event": result, "name": name, "script": uploaded.script }))
+                terminal.json_line(&json!({ "event": result, "name": name, "script": uploaded.script }))?;
+                Ok(true)
             }
             Ok(uploaded) => {
                 let line = deploy::summary(&name, &uploaded, self.api, terminal.out_paint());
-                terminal.line(&line)
+                terminal.line(&line)?;
+                Ok(true)
             }
             Err(error) if error.is_final() => Err(error),
             Err(error) => {
                 if terminal.json_wanted() {
                     let error = error_document(&error)["error"].take();
-                    return terminal.json_line(&json!({ "event": "failed", "name": name, "error": error }));
+                    terminal.json_line(&json!({ "event": "failed", "name": name, "error": error }))?;
+                } else {
+                    terminal.report(&error);
                 }
-                terminal.report(&error);
-                Ok(())
+                Ok(false)
             }
         }
     }
 
-    /// Run the tests of a script. What they say is said by them.
-    async fn test(&self, script: &Path, terminal: &mut Terminal) -> Result<(), CliError> {
+    /// Run the tests in a file. What they say is said by them.
+    async fn test(&self, file: &Path, terminal: &mut Terminal) -> Result<(), CliError> {
         if self.args.no_tests || terminal.json_wanted() {
             return Ok(());
         }
         let args = TestArgs {
-            path: script.to_owned(),
+            path: file.to_owned(),
             filter: None,
             format: TestFormat::Human,
             limits: Vec::new(),
@@ -187,12 +201,6 @@ impl Dev<'_> {
     }
 }
 
-/// The file of the script that a file of tests is about.
-fn tested(tests: &Path) -> String {
-    let stem = tests.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    format!("{}.rhai", stem.strip_suffix("_test").unwrap_or(&stem))
-}
-
 /// The file that would have the tests of a script.
 fn tests_of(script: &Path) -> PathBuf {
     let stem = script.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -204,8 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_and_their_tests_find_each_other() {
-        assert_eq!(tested(Path::new("a/orders_test.rhai")), "orders.rhai");
+    fn the_tests_of_a_script_are_beside_it() {
         assert_eq!(tests_of(Path::new("a/orders.rhai")), Path::new("a/orders_test.rhai"));
     }
 }

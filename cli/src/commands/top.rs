@@ -84,7 +84,7 @@ async fn redraw(
 /// What draws the lines over those of the last time, and clears the rest.
 fn screen(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| format!("{line}\u{1b}[K")).collect();
-    format!("\u{1b}[H{}\u{1b}[J", lines.join("\r\n"))
+    format!("\u{1b}[H{}\u{1b}[J", lines.join("\n"))
 }
 
 async fn fetch(args: &TopArgs, api: &Api) -> Result<Value, CliError> {
@@ -207,6 +207,6 @@ mod tests {
 
     #[test]
     fn a_drawing_covers_the_last_one() {
-        assert_eq!(screen("a\nb"), "\u{1b}[Ha\u{1b}[K\r\nb\u{1b}[K\u{1b}[J");
+        assert_eq!(screen("a\nb"), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\u{1b}[J");
     }
 }

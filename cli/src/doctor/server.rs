@@ -49,7 +49,10 @@ async fn ready(api: &Api, server: &Server) -> Check {
             format!("none answers at {server}"),
             "start one with `picloud serve`, or name another with --server",
         ),
-        Err(error) => Check::fail("server", error.to_string(), "start it, or name another with --server"),
+        Err(error) => {
+            let advice = "`picloud --help` says where the address of the server comes from";
+            Check::fail("server", error.to_string(), advice)
+        }
     }
 }
 

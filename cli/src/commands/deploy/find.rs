@@ -31,13 +31,7 @@ pub(super) fn plan(args: &DeployArgs, env: &Env) -> Result<Plan, CliError> {
                 .to_owned(),
         ));
     };
-    // As they would be typed.
-    let scripts = match env.directory() {
-        Some(directory) => project.scripts.strip_prefix(directory).unwrap_or(&project.scripts),
-        None => &project.scripts,
-    };
-    let scripts = if scripts.as_os_str().is_empty() { Path::new(".") } else { scripts };
-    plan_of(args, &[scripts.to_owned()])
+    plan_of(args, &[project.scripts_as_typed(env)])
 }
 
 fn plan_of(args: &DeployArgs, paths: &[PathBuf]) -> Result<Plan, CliError> {

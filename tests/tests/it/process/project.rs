@@ -17,9 +17,9 @@ async fn project() -> (Site, Process) {
     (site, server)
 }
 
-/// What a line prints and how it ends.
+/// What a line prints, on both outputs, and how it ends.
 async fn shell(site: &Site, server: &Process, line: &str) -> (String, Option<i32>) {
-    let mut command = site.shell(line);
+    let mut command = site.shell(&format!("exec 2>&1\n{line}"));
     command.env("PICLOUD_SERVER", &server.url).env("TERM", "xterm");
     let ended = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     (String::from_utf8_lossy(&ended.stdout).into_owned(), ended.status.code())
@@ -95,7 +95,7 @@ struct Running {
 
 impl Running {
     fn start(site: Site, server: &Process, line: &str) -> Self {
-        let mut command = site.shell(&format!("exec {line}"));
+        let mut command = site.shell(&format!("exec {line} 2>&1"));
         command.env("PICLOUD_SERVER", &server.url);
         command.stdout(File::create(site.home().join("printed")).unwrap());
         Self { child: command.spawn().unwrap(), site }

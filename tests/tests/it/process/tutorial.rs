@@ -11,6 +11,9 @@ use super::transcript::{Block, ids, in_common_form, page, parse};
 /// Where the page says that the server is.
 const SHOWN: &str = "http://127.0.0.1:8080";
 
+/// And what the home directory is called there.
+const HOME: &str = "/home/ada";
+
 /// Somebody who types what the page says.
 struct Reader {
     site: Site,
@@ -64,23 +67,20 @@ impl Reader {
             command.env("PICLOUD_SERVER", &server.url).env("PICLOUD_DATA_DIR", self.site.data());
         }
         let ended = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-        assert!(ended.stderr.is_empty(), "both go the same way");
-        let text = String::from_utf8(ended.stdout).unwrap();
-        let text = match &self.server {
-            Some(server) => text.replace(&server.url, SHOWN),
-            None => text,
-        };
-        let home = self.site.home().display().to_string();
-        assert!(
-            line == "picloud doctor" || !text.contains(&home),
-            "{line} prints a path of this machine: {text}"
-        );
-        if let Some(id) = ids(&text).last() {
-            self.last_id.clone_from(id);
+        for output in [ended.stdout, ended.stderr] {
+            let home = self.site.home().display().to_string();
+            let text = String::from_utf8(output).unwrap().replace(&home, HOME);
+            self.printed.push_str(&match &self.server {
+                Some(server) => text.replace(&server.url, SHOWN),
+                None => text,
+            });
+            // As on a terminal, where an answer is a line of its own.
+            if !self.printed.is_empty() && !self.printed.ends_with('\n') {
+                self.printed.push('\n');
+            }
         }
-        self.printed.push_str(&text);
-        if !self.printed.ends_with('\n') {
-            self.printed.push('\n');
+        if let Some(id) = ids(&self.printed).last() {
+            self.last_id.clone_from(id);
         }
     }
 
@@ -116,7 +116,10 @@ async fn the_tutorial_is_what_happens() {
                 text.clone_from(&reader.printed);
             }
             Block::Code { info, text } if info == "text machine" => {
-                assert_eq!(checks(text), checks(&reader.printed), "{}", reader.printed);
+                if checks(text) != checks(&reader.printed) {
+                    wrong.push(format!("other checks: {}", reader.printed));
+                }
+                text.clone_from(&reader.printed);
             }
             Block::Code { info, text } => {
                 let file = info.strip_prefix("rhai ").unwrap_or_else(|| panic!("what is ```{info}?"));
