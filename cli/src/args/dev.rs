@@ -13,9 +13,9 @@ Examples:
   picloud dev examples/ --app shop
   picloud dev --no-tests                     without running the tests of what changes
 
-It needs a server: `picloud serve --dev` in another terminal. Scripts are uploaded when they are saved, those that have
-changed first of all; tests in NAME_test.rhai run after NAME.rhai was uploaded. Each call shows what it logged, and a
-line with its status, time and fuel. Ctrl-C ends it; the scripts stay as they are.";
+It needs a server: `picloud serve --dev` in another terminal. At first all scripts are uploaded, then each when it is
+saved; after NAME.rhai the tests in NAME_test.rhai run. Each call shows what it logged, and a line with its status, its
+time and its fuel. Ctrl-C ends it; the scripts stay as they are.";
 
 /// `picloud dev`.
 #[derive(Debug, Clone, Args)]
