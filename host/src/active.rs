@@ -2,7 +2,7 @@
 //! hot path reads no database and takes no lock, and a call keeps the version it started with.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -26,6 +26,8 @@ pub struct ActiveSet {
     pub triggers: HashMap<AppId, AppTriggers>,
     /// The routes of all apps.
     pub routes: RouteTable,
+    /// The names of the apps by their identities: made when the first is looked for, to be left as it is until then.
+    pub names: OnceLock<HashMap<AppId, Arc<str>>>,
 }
 
 impl ActiveSet {
@@ -75,7 +77,8 @@ impl ActiveSet {
     /// An app by its identity.
     #[must_use]
     pub fn app(&self, id: AppId) -> Option<&ActiveApp> {
-        self.apps.values().find(|app| app.id == id)
+        let names = || self.apps.iter().map(|(name, app)| (app.id, name.clone())).collect();
+        self.apps.get(self.names.get_or_init(names).get(&id)?)
     }
 }
 

@@ -257,6 +257,7 @@ pub(crate) struct Accepted {
         (status = 415, description = "`media-type-unsupported`"),
         (status = 422, description = "`event-invalid`"),
         (status = 503, description = "`storage-unavailable`"),
+        (status = 507, description = "`events-quota-exceeded`"),
     ),
 )]
 async fn post_event(

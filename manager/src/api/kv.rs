@@ -224,6 +224,7 @@ async fn get_key(
         (status = 415, description = "`media-type-unsupported`"),
         (status = 422, description = "`kv-value-invalid`"),
         (status = 503, description = "`kv-conflict`, `storage-unavailable`"),
+        (status = 507, description = "`kv-quota-exceeded`, `events-quota-exceeded`"),
     ),
 )]
 async fn put_key(
@@ -264,6 +265,7 @@ async fn put_key(
         (status = 404, description = "`app-not-found`, `key-not-found`"),
         (status = 412, description = "`precondition-failed`"),
         (status = 503, description = "`kv-conflict`, `storage-unavailable`"),
+        (status = 507, description = "`events-quota-exceeded`"),
     ),
 )]
 async fn delete_key(

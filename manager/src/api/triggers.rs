@@ -224,6 +224,7 @@ async fn delete_trigger(
         (status = 202, description = "There is an event."),
         (status = 404, description = "`app-not-found`, `trigger-not-found`"),
         (status = 503, description = "`storage-unavailable`"),
+        (status = 507, description = "`events-quota-exceeded`"),
     ),
 )]
 async fn run_trigger(_: Deployer, state: State, path: TriggerPath) -> Result<StatusCode, Problem> {

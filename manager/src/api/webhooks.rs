@@ -40,6 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
         (status = 404, description = "`app-not-found`, `webhook-not-found`"),
         (status = 413, description = "`event-too-large`"),
         (status = 503, description = "`webhook-unavailable`, `saturated`, `storage-unavailable`"),
+        (status = 507, description = "`events-quota-exceeded`"),
     ),
 )]
 async fn post_webhook(state: State, path: TriggerPath, request: Request) -> Result<Response, Problem> {

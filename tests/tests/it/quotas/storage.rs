@@ -46,9 +46,9 @@ async fn what_makes_keys_and_values_more_than_their_quota_fails_and_leaves_nothi
     );
     assert!(problem["execution_id"].is_string(), "the call has run: {problem}");
     assert_eq!(app.get(&format!("{KV}/b")).await.status, 404);
-    app.put(&format!("{KV}/b"), format!("\"{}\"", "x".repeat(200)))
-        .await
-        .assert_problem(507, "kv-quota-exceeded");
+    let put = app.request("PUT", &format!("{KV}/b")).header("content-type", "application/json");
+    let refused = Reply::of(put.body(format!("\"{}\"", "x".repeat(200)))).await;
+    refused.assert_problem(507, "kv-quota-exceeded");
     assert_eq!(app.post("/default/keys/set/a", "y".repeat(900)).await.status, 200, "no more than it was");
     assert_eq!(app.post("/default/keys/delete/a", "").await.status, 200);
     assert_eq!(app.post("/default/keys/set/b", "x".repeat(200)).await.status, 200, "there is room again");
