@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use picloud_host::grants::GrantConfig;
 use picloud_host::limits::Limits;
 use picloud_host::mqtt::Broker;
@@ -34,6 +35,9 @@ pub struct ServeConfig {
     pub secret_key_file: Option<PathBuf>,
     /// No token is needed; `address` is a loopback address.
     pub dev: bool,
+    /// Proxies before the server whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
     /// The limits of every call.
     pub limits: Limits,
     /// What every app may have of what all share, as far as that is set here.
@@ -109,6 +113,7 @@ impl Default for ServeConfig {
             data_dir: PathBuf::from("./data"),
             secret_key_file: None,
             dev: false,
+            trusted_proxies: Vec::new(),
             limits: Limits::default(),
             quotas: Quotas::default(),
             fs: BTreeMap::new(),
@@ -245,6 +250,20 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
             "address `{text}` is not IP:PORT, such as 127.0.0.1:8080 or [::1]:8080"
         ))
     })
+}
+
+/// Addresses and networks, with commas between them.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let network = |word: &str| {
+        let one = || word.parse::<std::net::IpAddr>().map(IpNet::from);
+        word.parse().or_else(|_| one()).map_err(|_| {
+            serde::de::Error::custom(format_args!(
+                "trusted_proxies: `{word}` is neither an address nor a network such as 10.0.0.0/8"
+            ))
+        })
+    };
+    text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(network).collect()
 }
 
 /// The reason never repeats the text, which may hold a password.

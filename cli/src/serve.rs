@@ -22,7 +22,7 @@ use picloud_host::delivery::Delivery;
 use picloud_host::dispatcher::{Dispatcher, RunningCalls};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
 use picloud_host::grants::Grants;
-use picloud_host::ingress::{self, Guard, Ingress, KeptCalls};
+use picloud_host::ingress::{self, Guard, Ingress, KeptCalls, TrustedProxies};
 use picloud_host::mqtt::Mqtt;
 use picloud_host::outbound::Outbound;
 use picloud_host::ports::{Answers, Clock, SystemClock};
@@ -137,6 +137,7 @@ impl Server {
         let router = Arc::new(ingress::Router {
             ingress,
             control,
+            proxies: TrustedProxies::new(config.trusted_proxies.clone()),
             guard: config.dev.then_some(guard),
             ready: AtomicBool::new(false),
             connections: AtomicUsize::new(0),

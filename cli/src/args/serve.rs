@@ -47,6 +47,11 @@ pub struct ServeArgs {
     #[arg(long, action = ArgAction::SetTrue)]
     pub dev: bool,
 
+    /// Proxies before this server, as addresses and networks with commas between them: their X-Forwarded-For says who the
+    /// client is [default: none]
+    #[arg(long, value_name = "NETWORKS")]
+    pub trusted_proxies: Option<String>,
+
     /// Read settings from a TOML file [env: PICLOUD_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -30,6 +30,7 @@ enum Kind {
 const KEYS: &[(&str, Kind)] = &[
     ("address", Kind::Text),
     ("dev", Kind::Bool),
+    ("trusted_proxies", Kind::Text),
     ("mqtt", Kind::Text),
     ("max_concurrent_calls", Kind::Int),
     ("max_waiting_calls", Kind::Int),
@@ -111,6 +112,7 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
     let mut table = Table::new();
     let texts = [
         ("address", &args.address),
+        ("trusted_proxies", &args.trusted_proxies),
         ("mqtt", &args.mqtt),
         ("log.format", &args.log_format),
         ("log.level", &args.log_level),

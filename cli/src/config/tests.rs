@@ -238,3 +238,16 @@ fn a_file_that_is_not_there_is_an_error() {
     let env = [("PICLOUD_CONFIG", "/no/such/either.toml")];
     assert!(resolve(flags(""), &env, None).unwrap_err().starts_with("/no/such/either.toml: "));
 }
+
+#[test]
+fn proxies_are_addresses_and_networks() {
+    let config = resolve(flags("--trusted-proxies 127.0.0.1,2001:db8::/32"), &[], None).unwrap();
+    assert_eq!(config.trusted_proxies, ["127.0.0.1/32".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
+    let env = [("PICLOUD_TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")];
+    assert_eq!(resolve(flags(""), &env, None).unwrap().trusted_proxies.len(), 2);
+    assert_eq!(resolve(flags(""), &[], Some("trusted_proxies = \"\"")).unwrap().trusted_proxies, []);
+    for wrong in ["proxy.example", "10.0.0.0/33", "127.0.0.1:80"] {
+        let error = resolve(flags(&format!("--trusted-proxies {wrong}")), &[], None).unwrap_err();
+        assert!(error.contains(wrong) && error.contains("--trusted-proxies"), "{error}");
+    }
+}

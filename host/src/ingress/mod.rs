@@ -3,7 +3,7 @@
 //! `server` accepts connections, `router` tells scripts from the control plane, `aim` finds what a request is
 //! for, `access` who has to be there, `unscripted` answers without a script, `body` reads bodies, `request` and `answer`
 //! translate, `wishes` reads what callers ask for beside an answer, `kept` and `repetition` keep answers for
-//! them, `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end`
+//! them, `proxies` tells who is before a proxy, `lingering` reads on what nobody wants, `idle` ends connections that do nothing, `to_the_end`
 //! keeps a call running whose caller has left, `unsent` counts answers that nobody takes.
 
 mod access;
@@ -13,6 +13,7 @@ mod body;
 mod idle;
 mod kept;
 mod lingering;
+mod proxies;
 mod repetition;
 mod request;
 mod router;
@@ -25,6 +26,7 @@ mod wishes;
 pub use answer::respond;
 pub use body::{BodyMemory, Held};
 pub use kept::{KeptCalls, Locate};
+pub use proxies::TrustedProxies;
 pub use router::{Guard, Router, is_script_path};
 pub use server::{ServerConfig, serve};
 pub use unsent::{AnswerMemory, AnswerRoom};

@@ -16,6 +16,7 @@ use tower::ServiceExt as _;
 
 use crate::ingress::idle::Activity;
 use crate::ingress::lingering::Lingering;
+use crate::ingress::proxies::TrustedProxies;
 use crate::ingress::{AnswerRoom, Ingress};
 use crate::problem::{Code, Problem};
 
@@ -60,6 +61,8 @@ pub struct Router {
     pub ingress: Arc<Ingress>,
     /// Answers requests for everything under [`RESERVED`].
     pub control: axum::Router,
+    /// Whose word is believed about who has sent a request.
+    pub proxies: TrustedProxies,
     /// Asked before either.
     pub guard: Option<Guard>,
     /// False before the server is ready and once it shuts down: `/readyz` tells.
@@ -80,6 +83,7 @@ impl Router {
         if let Some(Err(problem)) = self.guard.as_ref().map(|guard| guard(&parts)) {
             return problem.instance(parts.uri.path()).into_response();
         }
+        let peer = SocketAddr::new(self.proxies.client(peer.ip(), &parts.headers), peer.port());
         let mut request = Request::from_parts(parts, Lingering::new(body));
         match first_part(request.uri().path()) {
             first if HEALTH.contains(&first) => self.health(&request),

@@ -187,7 +187,7 @@ async fn no_service_reaches_what_another_app_owns() {
             let found = [];
             found.push(kv::get("ann-key"));
             found.push(kv::exists("ann-key"));
-            found.push(kv::list("").keys);
+            found.push(kv::list("").entries);
             found.push(attempt(|| scripts::invoke("ann-script")));
             found.push(attempt(|| scripts::invoke("ann/ann-script")));
             found.push(attempt(|| scripts::invoke("../ann/ann-script")));
