@@ -3,6 +3,7 @@
 mod answer;
 mod callee;
 mod secrecy;
+mod trial;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::event::EventOp;
 pub use crate::image::ImageStats;
 use crate::image::{Image, ImageCache};
 use crate::limits::Limits;
-use crate::loader::{LoadReport, Loader};
+use crate::loader::{LoadReport, Loader, Trial};
 use crate::nested::NestedSlots;
 use crate::ports::{CommitError, Scripts, Transaction};
 use crate::problem::Code;
@@ -255,6 +256,10 @@ impl Executor {
 impl Loader for Executor {
     async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
         Ok(self.loaded(source, limits).await?.report)
+    }
+
+    async fn trial(&self, trial: Trial) -> Outcome {
+        self.run_trial(trial).await
     }
 }
 

@@ -1,8 +1,10 @@
 //! Loading a source before it becomes a version: what the control plane asks of the executor at upload.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
-use crate::call::Failure;
+use crate::call::{AppId, Failure, HttpCall, Outcome};
 use crate::limits::Limits;
 
 /// What a source that loads can do, and what loading it cost.
@@ -18,6 +20,23 @@ pub struct LoadReport {
     pub fuel: u64,
 }
 
+/// One call of a source, to see how it goes.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// The app whose keys, secrets and configuration it sees.
+    pub app: AppId,
+    /// The app's name.
+    pub app_name: Arc<str>,
+    /// The script's name.
+    pub script: Arc<str>,
+    /// The source. It has been loaded.
+    pub source: Arc<str>,
+    /// The request.
+    pub call: HttpCall,
+    /// The limits of the call.
+    pub limits: Limits,
+}
+
 /// Compiles a source in a sandbox and keeps its image for the first call.
 #[async_trait]
 pub trait Loader: Send + Sync {
@@ -27,4 +46,7 @@ pub trait Loader: Send + Sync {
     ///
     /// `compile-failed` and `top-level-failed` with a position, `top-level-limit`, or a platform fault.
     async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure>;
+
+    /// Call a source once, so that nothing of it stays: what it writes and sends is not done.
+    async fn trial(&self, trial: Trial) -> Outcome;
 }

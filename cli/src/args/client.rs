@@ -69,6 +69,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   picloud versions hello                     which versions there are
+  picloud rollback hello                     to the version that was active before
   picloud rollback hello 3                   from the next call on it is version 3")]
     Rollback(RollbackArgs),
 
@@ -137,6 +138,11 @@ Examples:
     Trace(TraceArgs),
 
     /// Say which requests an app takes beside those for its scripts
+    #[command(after_help = "\
+Examples:
+  picloud routes
+  picloud routes set users --path '/users/{id}' --script users
+  picloud routes rm users")]
     Routes(RoutesArgs),
 
     /// Say who has to be there for a request for a script to be taken
@@ -149,9 +155,20 @@ Examples:
     Access(AccessArgs),
 
     /// Make apps, choose the limits of their calls, delete them
+    #[command(after_help = "\
+Examples:
+  picloud apps
+  picloud apps create shop
+  picloud apps set shop --limit fuel=10000000 --quota calls_per_second=50
+  picloud apps rm shop --confirm shop")]
     Apps(AppsArgs),
 
     /// Make and revoke tokens
+    #[command(after_help = "\
+Examples:
+  picloud tokens
+  picloud tokens create ci --scope app:shop:deploy --expires 90d
+  picloud tokens rm ci")]
     Tokens(TokensArgs),
 
     /// Show who has changed what

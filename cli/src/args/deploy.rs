@@ -12,6 +12,7 @@ Examples:
   picloud deploy                             in a project: every script in its folder
   picloud deploy --dry-run                   only show what would change, as a diff
   picloud deploy --prune                     and delete the scripts that are not in the folder
+  picloud deploy -m 'Round up' --smoke request.json   try it first, and say what is new
   picloud deploy hello.rhai                  as the script `hello` of the app `default`
   picloud deploy examples/ --app shop        every *.rhai in the folder
   picloud deploy v2/hello.rhai --name hello2 under another name
@@ -39,6 +40,19 @@ pub struct DeployArgs {
     /// Delete the scripts of the app that are not in the folder, with all their versions; asks before
     #[arg(long, conflicts_with = "name")]
     pub prune: bool,
+
+    /// What to say of the new versions; `picloud versions` shows it
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+
+    /// Try each script with a request before it becomes a version: JSON in a file, with `path`, and if need be `method`,
+    /// `query`, `headers`, `body` and the `status` that is wanted. One that fails changes nothing
+    #[arg(long, value_name = "FILE")]
+    pub smoke: Option<PathBuf>,
+
+    /// Upload new versions without activating them; `picloud rollback NAME VERSION` does
+    #[arg(long)]
+    pub no_activate: bool,
 
     /// Do not ask
     #[arg(short, long)]

@@ -23,8 +23,8 @@ pub struct RollbackArgs {
     /// The script
     pub name: String,
 
-    /// The number of the version, as `picloud versions` shows it
-    pub version: NonZeroU32,
+    /// The number of the version, as `picloud versions` shows it; without it the one that was active before
+    pub version: Option<NonZeroU32>,
 
     /// The app.
     #[command(flatten)]

@@ -16,7 +16,7 @@ use crate::exit::{CliError, Exit};
 use crate::output::{Terminal, error_document};
 
 pub(crate) use find::{is_for_tests, read_source, script_name, scripts_in};
-pub(crate) use upload::{Change, summary, upload};
+pub(crate) use upload::{Change, Options, summary, upload};
 
 /// How many scripts it takes until a bar shows how far it is.
 const MANY: usize = 4;
@@ -28,6 +28,7 @@ const MANY: usize = 4;
 /// The arguments are wrong, the server cannot be reached, or a file could not be uploaded.
 pub async fn run(args: &DeployArgs, api: &Api, env: &Env, terminal: &mut Terminal) -> Result<(), CliError> {
     let plan = find::plan(args, env)?;
+    let options = Options::of(args)?;
     if args.prune && !args.yes && !args.dry_run && !terminal.can_ask() {
         return Err(CliError::Usage(
             "--prune asks before it deletes, but there is nobody to ask: add --yes, or look with --dry-run"
@@ -41,10 +42,13 @@ pub async fn run(args: &DeployArgs, api: &Api, env: &Env, terminal: &mut Termina
         let result = if args.dry_run {
             diff::compare(name, file, api, terminal).await
         } else {
-            upload(name, file, api, terminal).await.map(|uploaded| {
+            upload(name, file, &options, api, terminal).await.map(|uploaded| {
                 let text = summary(name, &uploaded, api, terminal.out_paint());
-                let script = uploaded.script;
-                Done { change: uploaded.change, text, more: json!({ "script": script }) }
+                let mut more = json!({ "script": uploaded.script });
+                if let Some(version) = uploaded.version {
+                    more["version"] = version;
+                }
+                Done { change: uploaded.change, text, more }
             })
         };
         progress.suspend(|| results.add(name, file, result, terminal))?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::deploy::{self, Change, is_for_tests, script_name, scripts_in, upload};
+use super::deploy::{self, Change, Options, is_for_tests, script_name, scripts_in, upload};
 use super::interrupted;
 use crate::args::{DevArgs, GivenArgs, TestArgs, TestFormat};
 use crate::client::Api;
@@ -152,7 +152,7 @@ impl Dev<'_> {
             self.known.insert(file.to_owned(), content);
         }
         let name = script_name(file)?;
-        match upload(&name, file, self.api, terminal).await {
+        match upload(&name, file, &Options::default(), self.api, terminal).await {
             Ok(uploaded) if terminal.json_wanted() => {
                 let unchanged = uploaded.change == Change::Unchanged;
                 let result = if unchanged { "unchanged" } else { "deployed" };

@@ -57,8 +57,17 @@ pub async fn versions(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Re
     if terminal.json_wanted() {
         return terminal.json(&json!({ "items": items }));
     }
-    let mut table =
-        Table::new(&[">VERSION", "ACTIVE", "UPLOADED", ">SOURCE", ">IMAGE", ">LOAD FUEL", "HASH"]);
+    let mut table = Table::new(&[
+        ">VERSION",
+        "ACTIVE",
+        "UPLOADED",
+        ">SOURCE",
+        ">IMAGE",
+        ">LOAD FUEL",
+        "HASH",
+        "BY",
+        "MESSAGE",
+    ]);
     for version in &items {
         table.row(vec![
             text(version, "number"),
@@ -68,6 +77,8 @@ pub async fn versions(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Re
             bytes(number(version, "image_bytes")),
             thousands(number(version, "load_fuel")),
             text(version, "source_hash").chars().take(12).collect(),
+            text(version, "author"),
+            text(version, "message"),
         ]);
     }
     print(&table, items.is_empty(), "there are no versions", terminal)
@@ -79,13 +90,15 @@ pub async fn versions(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Re
 ///
 /// There is no such script or version, or the server cannot be reached.
 pub async fn rollback(args: &RollbackArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
-    let version = args.version.to_string();
-    let path = api.path(["scripts", &args.name, "versions", &version, "activate"]);
+    let path = match args.version {
+        Some(version) => api.path(["scripts", &args.name, "versions", &version.to_string(), "activate"]),
+        None => api.path(["scripts", &args.name, "rollback"]),
+    };
     let (_, script) = api.json(Call::api(Method::POST, path)).await?;
     if terminal.json_wanted() {
         return terminal.json(&script);
     }
-    terminal.line(&format!("{}  version {version} is active", clean(&args.name)))
+    terminal.line(&format!("{}  version {} is active", clean(&args.name), number(&script, "version")))
 }
 
 /// Print a table, or say that there is nothing to show.

@@ -116,7 +116,7 @@ async fn a_server_that_is_not_there_is_one_clear_sentence() {
 #[tokio::test]
 async fn wrong_usage_is_2_also_as_json() {
     let ran = picloud("http://a", &["rollback"]).await.expect(Exit::Usage);
-    assert!(ran.err.contains("<VERSION>") && ran.out.is_empty(), "{}", ran.err);
+    assert!(ran.err.contains("<NAME>") && ran.out.is_empty(), "{}", ran.err);
     let ran = picloud("http://a", &["rollback", "-o", "json"]).await.expect(Exit::Usage);
     assert_eq!(ran.error()["code"], "usage");
     let ran = picloud("pi:8080", &["scripts"]).await.expect(Exit::Usage);

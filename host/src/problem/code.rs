@@ -166,6 +166,10 @@ codes! {
     ScriptNotFound: "script-not-found", NOT_FOUND, None;
     /// The script has no such version.
     VersionNotFound: "version-not-found", NOT_FOUND, None;
+    /// The version to be made is not understood.
+    VersionInvalid: "version-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The version does not answer its smoke call well.
+    SmokeFailed: "smoke-failed", UNPROCESSABLE_ENTITY, None;
     /// There is no record of such an execution.
     ExecutionNotFound: "execution-not-found", NOT_FOUND, None;
     /// There is no answer yet.

@@ -125,16 +125,19 @@ pub(crate) struct UploadQuery {
 /// The longest message, in bytes.
 const MAX_MESSAGE: usize = 1000;
 
-impl UploadQuery {
-    fn message(self) -> Result<Option<String>, Problem> {
-        match self.message {
-            Some(message)
-                if message.len() > MAX_MESSAGE || message.chars().any(|c| c.is_control() && c != '\n') =>
-            {
-                Err(invalid(format!("message must be text of {MAX_MESSAGE} bytes at most")))
-            }
-            message => Ok(message.filter(|message| !message.is_empty())),
+/// What is said of a version, if it may be.
+///
+/// # Errors
+///
+/// `query-invalid`.
+pub(in crate::api) fn check_message(message: Option<String>) -> Result<Option<String>, Problem> {
+    match message {
+        Some(message)
+            if message.len() > MAX_MESSAGE || message.chars().any(|c| c.is_control() && c != '\n') =>
+        {
+            Err(invalid(format!("message must be text of {MAX_MESSAGE} bytes at most")))
         }
+        message => Ok(message.filter(|message| !message.is_empty())),
     }
 }
 
@@ -172,10 +175,11 @@ async fn put_script(
     Source(source): Source,
 ) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
-    let (message, author) = (query.message()?, who.caller.name());
+    let (message, author) = (check_message(query.message)?, who.caller.name());
     let keep = state.quotas_of(&path.app).versions;
     let report = state.load(&path.app, &source).await?;
-    let (store, upload) = (state.store, Upload { source, report, message, author, keep });
+    let upload = Upload { source, report, message, author, keep, smoke: None, activate: true };
+    let store = state.store;
     let location = format!("/api/v1/apps/{}/scripts/{}", path.app, path.name);
     let change = async move { store.put_script(app, &path.name, &upload, &precondition).await };
     let (put, script) = state.publisher.change(change).await?;

@@ -1,5 +1,7 @@
 //! Versions of scripts over REST: read, list, activate an older one.
 
+mod create;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header;
@@ -20,14 +22,16 @@ use crate::api::query::{List, PageQuery, Query};
 use crate::api::scripts::Script;
 use crate::name::Name;
 use crate::store::Precondition;
+use crate::store::column::to_u64;
 use crate::store::version::{self, Source};
 
 pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default()
-        .routes(routes!(list_versions))
+        .routes(routes!(list_versions, create::create_version))
         .routes(routes!(get_version))
         .routes(routes!(get_version_source))
         .routes(routes!(activate_version))
+        .routes(routes!(rollback_script))
 }
 
 /// An immutable version of a script.
@@ -55,6 +59,9 @@ pub(crate) struct Version {
     /// The name of the principal that has uploaded it; null in dev mode.
     #[schema(required)]
     author: Option<String>,
+    /// Fuel that its smoke call took; null if there was none.
+    #[schema(required)]
+    smoke_fuel: Option<u64>,
     /// When it was uploaded.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -81,6 +88,7 @@ impl From<version::Version> for Version {
             load_fuel: version.load_fuel,
             message: version.message,
             author: version.author,
+            smoke_fuel: version.smoke_fuel.map(to_u64),
             created_at: timestamp(version.created_ms),
         }
     }
@@ -185,6 +193,38 @@ async fn activate_version(
     let change = async move { store.activate(VersionId(source.id), &precondition).await };
     let script = state.publisher.change(change).await?;
     Ok(([(header::ETAG, etag(&script.source_hash))], Json(Script::from(script))).into_response())
+}
+
+/// Go back to the version that was active before.
+///
+/// The same as activating it: going back twice leads to where it began.
+#[utoipa::path(
+    post, path = "/api/v1/apps/{app}/scripts/{name}/rollback", tag = "versions",
+    security(("token" = ["app:{app}:deploy"])),
+    params(
+        ScriptPath,
+        ("If-Match" = Option<String>, Header, description = "Only if the script has one of these `ETag`s now."),
+    ),
+    responses(
+        (status = 200, description = "The script with the version.", body = Script, headers(("ETag" = String))),
+        (status = 404, description = "`app-not-found`, `script-not-found`, `version-not-found`"),
+        (status = 412, description = "`precondition-failed`"),
+        (status = 422, description = "`compile-failed`, `top-level-failed`, `top-level-limit`"),
+    ),
+)]
+async fn rollback_script(
+    who: Deployer,
+    state: State,
+    path: ScriptPath,
+    precondition: Precondition,
+) -> Result<Response, Problem> {
+    let app = state.app_id(&path.app).await?;
+    let Some(number) = state.store.previous_version(app, &path.name).await? else {
+        let problem = missing(&state, app, &path.name).await;
+        return Err(problem.detail("No version was active before, or it is not kept any more."));
+    };
+    let ScriptPath { app, name } = path;
+    activate_version(who, state, VersionPath { app, name, number }, precondition).await
 }
 
 async fn source(state: &State, app: AppId, path: &VersionPath) -> Result<Source, Problem> {

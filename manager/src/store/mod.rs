@@ -13,7 +13,7 @@ mod answer_tests;
 pub mod app;
 pub mod audit;
 mod chunks;
-mod column;
+pub(crate) mod column;
 pub mod config;
 mod database;
 mod error;

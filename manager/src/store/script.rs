@@ -8,6 +8,7 @@ use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
 use crate::store::column::to_i64;
+use crate::store::version::{self, Version};
 use crate::store::{ChangeError, Precondition, Store, failed};
 
 /// A script with the facts of its active version.
@@ -77,6 +78,19 @@ pub struct Upload {
     pub author: Option<String>,
     /// How many versions of the script to keep, with this one; none: all. The oldest go, but never the active one.
     pub keep: Option<u64>,
+    /// How its smoke call went.
+    pub smoke: Option<Smoke>,
+    /// Whether it is called from then on. The first version of a script always is.
+    pub activate: bool,
+}
+
+/// How a smoke call went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Smoke {
+    /// The status of the answer.
+    pub status: u16,
+    /// Fuel that it took.
+    pub fuel: u64,
 }
 
 /// What became of an upload.
@@ -119,26 +133,29 @@ impl Store {
         precondition: &Precondition,
     ) -> Result<(Put, Script), ChangeError> {
         let mut tx = self.begin().await?;
-        let now_ms = self.now_ms();
-        let hash = SourceHash::of(&upload.source).to_hex();
-        let before = find(&mut tx, app, name).await?;
-        precondition.check(before.as_ref().map(|script| &*script.source_hash))?;
-        let (put, script_id) = match before {
-            Some(script) if script.source_hash == hash => (Put::Unchanged, script.id),
-            Some(script) => (Put::Replaced, script.id),
-            None => (Put::Created, insert(&mut tx, app, name, now_ms).await?),
-        };
-        if put != Put::Unchanged {
-            let version_id = insert_version(&mut tx, script_id, upload, &hash, now_ms).await?;
-            set_active(&mut tx, script_id, version_id, now_ms).await?;
-            insert_note(&mut tx, version_id, upload).await?;
-            if let Some(keep) = upload.keep {
-                delete_oldest(&mut tx, script_id, keep).await?;
-            }
-        }
+        let (put, script_id, _) = put(&mut tx, app, name, upload, precondition, self.now_ms()).await?;
         let script = fetch(&mut tx, script_id).await?;
         tx.commit().await?;
         Ok((put, script))
+    }
+
+    /// The same, when the caller wants to know of the version.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Store::put_script`].
+    pub async fn add_version(
+        &self,
+        app: AppId,
+        name: &Name,
+        upload: &Upload,
+        precondition: &Precondition,
+    ) -> Result<(Put, Version), ChangeError> {
+        let mut tx = self.begin().await?;
+        let (put, _, version_id) = put(&mut tx, app, name, upload, precondition, self.now_ms()).await?;
+        let version = version::fetch(&mut tx, version_id).await?;
+        tx.commit().await?;
+        Ok((put, version))
     }
 
     /// Say who has to be there for a request for a script to be taken. The precondition is about its source.
@@ -221,16 +238,47 @@ impl Store {
     }
 }
 
+/// Store an upload. Returns the script and the version, in storage.
+async fn put(
+    tx: &mut SqliteConnection,
+    app: AppId,
+    name: &Name,
+    upload: &Upload,
+    precondition: &Precondition,
+    now_ms: i64,
+) -> Result<(Put, i64, i64), ChangeError> {
+    let hash = SourceHash::of(&upload.source).to_hex();
+    let before = find(tx, app, name).await?;
+    precondition.check(before.as_ref().map(|script| &*script.source_hash))?;
+    let (put, script_id) = match &before {
+        Some(script) if script.source_hash == hash => {
+            return Ok((Put::Unchanged, script.id, script.version_id));
+        }
+        Some(script) => (Put::Replaced, script.id),
+        None => (Put::Created, insert(tx, app, name, now_ms).await?),
+    };
+    let version_id = insert_version(tx, script_id, upload, &hash, now_ms).await?;
+    if upload.activate || before.is_none() {
+        set_active(tx, script_id, version_id, now_ms).await?;
+    }
+    insert_note(tx, version_id, upload).await?;
+    if let Some(keep) = upload.keep {
+        delete_oldest(tx, script_id, keep).await?;
+    }
+    Ok((put, script_id, version_id))
+}
+
 /// What a change needs to know of a script.
 #[derive(FromRow)]
 struct Found {
     id: i64,
+    version_id: i64,
     source_hash: String,
 }
 
 async fn find(tx: &mut SqliteConnection, app: AppId, name: &Name) -> Result<Option<Found>, sqlx::Error> {
     sqlx::query_as(
-        "select s.id, v.source_hash \
+        "select s.id, v.id as version_id, v.source_hash \
          from script s \
          join script_version v on v.id = s.active_version_id \
          where s.app_id = $1 and s.name = $2",
@@ -283,15 +331,19 @@ async fn insert_version(
 
 /// Keep what is told about a version, if there is anything.
 async fn insert_note(tx: &mut SqliteConnection, version_id: i64, upload: &Upload) -> Result<(), sqlx::Error> {
-    if upload.message.is_none() && upload.author.is_none() {
+    if upload.message.is_none() && upload.author.is_none() && upload.smoke.is_none() {
         return Ok(());
     }
-    sqlx::query("insert into version_note (version_id, message, author) values ($1, $2, $3)")
-        .bind(version_id)
-        .bind(&upload.message)
-        .bind(&upload.author)
-        .execute(tx)
-        .await?;
+    sqlx::query(
+        "insert into version_note (version_id, message, author, smoke_status, smoke_fuel) values ($1, $2, $3, $4, $5)",
+    )
+    .bind(version_id)
+    .bind(&upload.message)
+    .bind(&upload.author)
+    .bind(upload.smoke.map(|smoke| i64::from(smoke.status)))
+    .bind(upload.smoke.map(|smoke| to_i64(smoke.fuel)))
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -316,7 +368,9 @@ pub(super) async fn set_active(
     version_id: i64,
     now_ms: i64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("update script set active_version_id = $2, updated_ms = $3 where id = $1")
+    sqlx::query(
+        "update script set previous_version_id = active_version_id, active_version_id = $2, updated_ms = $3 where id = $1",
+    )
         .bind(script_id)
         .bind(version_id)
         .bind(now_ms)

@@ -131,5 +131,13 @@ pub(crate) fn bury(event: &NewEvent) -> EventOp {
 pub(crate) fn upload(source: &str) -> Upload {
     let report =
         LoadReport { handles_requests: true, handles_events: false, image_bytes: 300_000, fuel: 1234 };
-    Upload { source: source.to_owned(), report, message: None, author: None, keep: None }
+    Upload {
+        source: source.to_owned(),
+        report,
+        message: None,
+        author: None,
+        keep: None,
+        smoke: None,
+        activate: true,
+    }
 }

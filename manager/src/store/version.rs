@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use picloud_host::call::{AppId, VersionId};
 use picloud_host::ports::{Scripts, StoreError};
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
-use crate::store::script::{Script, fetch, set_active};
+use crate::store::script::{self, Script, set_active};
 use crate::store::{ChangeError, Precondition, Store, failed};
 
 /// One version of a script.
@@ -40,6 +40,8 @@ pub struct Version {
     pub message: Option<String>,
     /// The name of the principal that has uploaded it; none in dev mode.
     pub author: Option<String>,
+    /// Fuel that its smoke call took, if there was one.
+    pub smoke_fuel: Option<i64>,
     /// When it was uploaded, in milliseconds since the Unix epoch.
     #[sqlx(try_from = "i64")]
     pub created_ms: u64,
@@ -62,7 +64,7 @@ macro_rules! select_version {
         concat!(
             "select v.id, v.number, v.id = s.active_version_id as active, v.handles_requests, v.handles_events, \
                     v.source_hash, octet_length(v.source) as source_bytes, v.image_bytes, v.load_fuel, v.created_ms, \
-                    n.message, n.author \
+                    n.message, n.author, n.smoke_fuel \
              from script s \
              join script_version v on v.script_id = s.id \
              left join version_note n on n.version_id = v.id ",
@@ -145,6 +147,26 @@ impl Store {
         query.fetch_optional(&self.database.read).await.map_err(failed)
     }
 
+    /// The version that was active before the one that is; none when there was none, or it is not kept any more.
+    ///
+    /// # Errors
+    ///
+    /// The database failed.
+    pub async fn previous_version(&self, app: AppId, name: &Name) -> Result<Option<u32>, StoreError> {
+        let number: Option<i64> = sqlx::query_scalar(
+            "select v.number \
+             from script s \
+             join script_version v on v.id = s.previous_version_id \
+             where s.app_id = $1 and s.name = $2",
+        )
+        .bind(app.0)
+        .bind(name.as_str())
+        .fetch_optional(&self.database.read)
+        .await
+        .map_err(failed)?;
+        Ok(number.and_then(|number| u32::try_from(number).ok()))
+    }
+
     /// Make a version the one that is called. By identity and not by number: the version that was looked at, even if
     /// the script is deleted and created again meanwhile. The precondition is about the version that was active.
     ///
@@ -172,10 +194,14 @@ impl Store {
         if active_id != version.0 {
             set_active(&mut tx, script_id, version.0, self.now_ms()).await?;
         }
-        let script = fetch(&mut tx, script_id).await?;
+        let script = script::fetch(&mut tx, script_id).await?;
         tx.commit().await?;
         Ok(script)
     }
+}
+
+pub(super) async fn fetch(tx: &mut SqliteConnection, version: i64) -> sqlx::Result<Version> {
+    sqlx::query_as(select_version!("where v.id = $1")).bind(version).fetch_one(tx).await
 }
 
 #[async_trait]

@@ -4,11 +4,14 @@ use std::path::Path;
 
 use http::{Method, StatusCode};
 use picloud_host::call::SourceHash;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::read_source;
+use crate::args::DeployArgs;
 use crate::client::Api;
+use crate::client::api::query;
 use crate::client::http::Call;
+use crate::commands::request::read_file;
 use crate::commands::{number, text};
 use crate::exit::CliError;
 use crate::output::diagnostic::Diagnostic;
@@ -20,20 +23,23 @@ use crate::output::{Paint, Terminal};
 pub(crate) enum Change {
     Created,
     Updated,
+    /// There is a new version, and the active one is as before.
+    Stored,
     Unchanged,
     Failed,
     Deleted,
 }
 
 impl Change {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Created, Self::Updated, Self::Unchanged, Self::Failed, Self::Deleted];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Created, Self::Updated, Self::Stored, Self::Unchanged, Self::Failed, Self::Deleted];
 
     /// As programs read it.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Updated => "updated",
+            Self::Stored => "stored",
             Self::Unchanged => "unchanged",
             Self::Failed => "failed",
             Self::Deleted => "deleted",
@@ -51,6 +57,49 @@ impl Change {
     }
 }
 
+/// How to upload.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    /// What to say of a new version.
+    pub(crate) message: Option<String>,
+    /// A request to try it with.
+    pub(crate) smoke: Option<Value>,
+    /// Not to let it be called yet.
+    pub(crate) no_activate: bool,
+}
+
+impl Options {
+    /// What the flags say.
+    pub(super) fn of(args: &DeployArgs) -> Result<Self, CliError> {
+        let smoke = args.smoke.as_ref().map(|file| {
+            let wrong = |why: String| CliError::Usage(format!("--smoke {why}"));
+            let bytes = read_file(file, MAX_SMOKE).map_err(wrong)?;
+            serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{}: {error}", file.display())))
+        });
+        Ok(Self { message: args.message.clone(), smoke: smoke.transpose()?, no_activate: args.no_activate })
+    }
+
+    /// The call that uploads a source.
+    fn call(&self, name: &str, source: &str, api: &Api) -> Call {
+        if self.smoke.is_none() && !self.no_activate {
+            let path = api.path(["scripts", name]) + &query(&[("message", self.message.clone())]);
+            return Call::api(Method::PUT, path).body("text/plain; charset=utf-8", source.to_owned());
+        }
+        let mut body = json!({ "source": source, "activate": !self.no_activate });
+        if let Some(message) = &self.message {
+            body["message"] = json!(message);
+        }
+        if let Some(smoke) = &self.smoke {
+            body["smoke"] = smoke.clone();
+        }
+        let path = api.path(["scripts", name, "versions"]);
+        Call::api(Method::POST, path).body("application/json", body.to_string())
+    }
+}
+
+/// No sensible smoke call is longer.
+const MAX_SMOKE: usize = 1 << 20;
+
 /// An upload that the server took.
 pub(crate) struct Uploaded {
     pub(crate) change: Change,
@@ -58,31 +107,41 @@ pub(crate) struct Uploaded {
     pub(crate) before: Option<Value>,
     /// The script as it is now.
     pub(crate) script: Value,
+    /// The version, if it was made with what only versions can be made with.
+    pub(crate) version: Option<Value>,
 }
 
 /// Upload a file.
 pub(crate) async fn upload(
     name: &str,
     file: &Path,
+    options: &Options,
     api: &Api,
     terminal: &Terminal,
 ) -> Result<Uploaded, CliError> {
     let source = read_source(file)?;
     // What is there now tells an unchanged script from one with a new version.
     let before = active(name, api).await.map_err(|error| describe(error, file, &source, terminal))?;
-    let call =
-        Call::api(Method::PUT, api.path(["scripts", name])).body("text/plain; charset=utf-8", source.clone());
-    let (status, script) = api.json(call).await.map_err(|error| describe(error, file, &source, terminal))?;
+    let call = options.call(name, &source, api);
+    let makes_version = call.method == Method::POST;
+    let told = |error| describe(error, file, &source, terminal);
+    let (status, made) = api.json(call).await.map_err(told)?;
+    let (script, version) = match makes_version {
+        false => (made, None),
+        true => (active(name, api).await.map_err(told)?.unwrap_or_default(), Some(made)),
+    };
     let hash = SourceHash::of(&source).to_hex();
     let same = |before: &Value| {
         text(before, "source_hash") == hash && before.get("version") == script.get("version")
     };
-    let change = match status {
-        StatusCode::CREATED => Change::Created,
-        _ if before.as_ref().is_some_and(same) => Change::Unchanged,
-        _ => Change::Updated,
+    let change = match (&before, &version) {
+        (None, _) => Change::Created,
+        (Some(before), None) if same(before) => Change::Unchanged,
+        (Some(_), Some(_)) if status == StatusCode::OK => Change::Unchanged,
+        (Some(_), Some(version)) if version["active"] != Value::Bool(true) => Change::Stored,
+        (Some(_), _) => Change::Updated,
     };
-    Ok(Uploaded { change, before, script })
+    Ok(Uploaded { change, before, script, version })
 }
 
 /// The script of that name, if there is one.
@@ -111,12 +170,14 @@ pub(super) fn describe(error: CliError, file: &Path, source: &str, terminal: &Te
 
 /// A line about an upload, with what has become more or less.
 pub(crate) fn summary(name: &str, uploaded: &Uploaded, api: &Api, paint: Paint) -> String {
-    let Uploaded { change, before, script } = uploaded;
+    let Uploaded { change, before, script, version } = uploaded;
+    // What is told is told of the version that is new, whether it is called or not.
+    let newest = version.as_ref().unwrap_or(script);
     let word = format!("{:<9}", change.word());
     let word = if *change == Change::Unchanged { paint.dim(&word) } else { paint.good(&word) };
-    let before = before.as_ref().filter(|_| *change == Change::Updated);
+    let before = before.as_ref().filter(|_| matches!(change, Change::Updated | Change::Stored));
     let compared = |member: &str, shown: fn(u64) -> String| {
-        let now = number(script, member);
+        let now = number(newest, member);
         let change = before.and_then(|before| percent(number(before, member), now));
         let change = change.map(|change| {
             let text = format!(" ({change})");
@@ -124,14 +185,26 @@ pub(crate) fn summary(name: &str, uploaded: &Uploaded, api: &Api, paint: Paint) 
         });
         format!("{}{}", shown(now), change.unwrap_or_default())
     };
-    format!(
+    let mut line = format!(
         "{word}  {}  version {}  {}  image {}  load fuel {}",
         paint.bold(&clean(name)),
-        number(script, "version"),
+        number(newest, if version.is_some() { "number" } else { "version" }),
         clean(&api.url(&text(script, "url"))),
         compared("image_bytes", bytes),
         compared("load_fuel", thousands),
-    )
+    );
+    if let Some(smoke) =
+        version.as_ref().and_then(|version| version.get("smoke")).filter(|smoke| !smoke.is_null())
+    {
+        line += &format!("  smoke {} fuel {}", number(smoke, "status"), thousands(number(smoke, "fuel")));
+        if let Some(change) =
+            smoke["active_fuel"].as_u64().and_then(|active| percent(active, number(smoke, "fuel")))
+        {
+            let told = format!(" ({change} against the active version)");
+            line += &if change.starts_with('+') { paint.warning(&told) } else { paint.good(&told) };
+        }
+    }
+    line
 }
 
 /// By how much a number has changed; none when there is nothing to say.

@@ -173,3 +173,58 @@ async fn a_refused_token_ends_it_at_once_with_3() {
     assert!(!ran.err.contains("pct_secret"));
     assert_eq!(server.lines().len(), 1);
 }
+
+/// The script `order` with version 3 active; a version is made with a smoke call, and whether it is active is told.
+fn versions(seen: &Seen) -> Response {
+    let (method, path) = seen.line.split_once(' ').unwrap();
+    match (method, path) {
+        ("GET", _) => answer(200, &script("order", 3, "old")),
+        ("PUT", _) => answer(200, &script("order", 4, &seen.body)),
+        ("POST", _) => {
+            let sent: Value = serde_json::from_str(&seen.body).unwrap();
+            if sent["source"] == "bad" {
+                return problem(
+                    422,
+                    "smoke-failed",
+                    json!({ "detail": "The smoke call was answered with 500." }),
+                );
+            }
+            let smoke =
+                json!({ "status": 200, "fuel": 13_800, "active_fuel": 10_000, "fuel_change_percent": 38.0 });
+            answer(
+                201,
+                &json!({
+                    "number": 4, "active": sent["activate"], "image_bytes": 315_392, "load_fuel": 1_234_567, "smoke": smoke,
+                }),
+            )
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_smoke_call_goes_along_and_its_fuel_is_compared() {
+    let server = FakeServer::start(versions).await;
+    let folder =
+        folder(&[("order.rhai", "new"), ("request.json", "{\"path\": \"/42\"}"), ("broken.json", "{")]);
+    let smoke = folder.path().join("request.json");
+    let file = folder.path().join("order.rhai");
+    let flags = ["--smoke", smoke.to_str().unwrap(), "-m", "Round up", "--no-activate"];
+    let ran = deploy(&server, &file, &flags).await.expect(Exit::Ok);
+    assert!(ran.out.starts_with("stored     order  version 4  "), "{}", ran.out);
+    assert!(ran.out.ends_with("smoke 200 fuel 13 800 (+38 % against the active version)\n"), "{}", ran.out);
+    let sent = server.seen().into_iter().find(|seen| seen.line.starts_with("POST")).unwrap();
+    assert_eq!(sent.line, "POST /api/v1/apps/default/scripts/order/versions");
+    let sent: Value = serde_json::from_str(&sent.body).unwrap();
+    let expected =
+        json!({ "source": "new", "activate": false, "message": "Round up", "smoke": { "path": "/42" } });
+    assert_eq!(sent, expected);
+    std::fs::write(&file, "bad").unwrap();
+    let ran = deploy(&server, &file, &flags[..2]).await.expect(Exit::Failed);
+    assert!(ran.err.contains("error[smoke-failed]: The smoke call was answered with 500."), "{}", ran.err);
+    deploy(&server, &file, &["-m", "Round up"]).await.expect(Exit::Ok);
+    let line = server.lines().into_iter().find(|line| line.starts_with("PUT")).unwrap();
+    assert_eq!(line, "PUT /api/v1/apps/default/scripts/order?message=Round%20up");
+    let broken = folder.path().join("broken.json");
+    deploy(&server, &file, &["--smoke", broken.to_str().unwrap()]).await.expect(Exit::Usage);
+}

@@ -78,7 +78,8 @@ async fn versions_rollback_and_rm_speak_to_the_script() {
     let server = FakeServer::start(|seen| match seen.line.split(' ').next() {
         Some("GET") => {
             let version =
-                json!({ "number": 2, "active": true, "source_hash": "0123456789abcdef", "load_fuel": 1000 });
+                json!({ "number": 2, "active": true, "source_hash": "0123456789abcdef", "load_fuel": 1000,
+                        "author": "ci", "message": "Round up" });
             answer(200, &json!({ "items": [version] }))
         }
         Some("POST") => answer(200, &json!({ "name": "hello", "version": 1 })),
@@ -86,9 +87,14 @@ async fn versions_rollback_and_rm_speak_to_the_script() {
     })
     .await;
     let ran = picloud(&server.url, &["versions", "hello", "--app", "shop"]).await.expect(Exit::Ok);
-    assert!(ran.out.contains("active") && ran.out.contains("1 000  0123456789ab\n"), "{}", ran.out);
+    assert!(
+        ran.out.contains("active") && ran.out.contains("1 000  0123456789ab  ci  Round up\n"),
+        "{}",
+        ran.out
+    );
     let ran = picloud(&server.url, &["rollback", "hello", "1"]).await.expect(Exit::Ok);
     assert_eq!(ran.out, "hello  version 1 is active\n");
+    picloud(&server.url, &["rollback", "hello"]).await.expect(Exit::Ok);
     let ran = picloud(&server.url, &["rm", "../kv", "-o", "json"]).await.expect(Exit::Ok);
     assert_eq!(ran.json()["result"], "deleted");
     assert_eq!(
@@ -96,6 +102,7 @@ async fn versions_rollback_and_rm_speak_to_the_script() {
         [
             "GET /api/v1/apps/shop/scripts/hello/versions",
             "POST /api/v1/apps/default/scripts/hello/versions/1/activate",
+            "POST /api/v1/apps/default/scripts/hello/rollback",
             "DELETE /api/v1/apps/default/scripts/..%2Fkv",
         ]
     );

@@ -9,10 +9,10 @@ use axum::body::Body;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
 use picloud_host::active::Active;
-use picloud_host::call::{Failure, Position};
+use picloud_host::call::{Answer as CallAnswer, Cost, Failure, Outcome, Position};
 use picloud_host::ingress::BodyMemory;
 use picloud_host::limits::Limits;
-use picloud_host::loader::{LoadReport, Loader};
+use picloud_host::loader::{LoadReport, Loader, Trial};
 use picloud_host::ports::Clock;
 use picloud_host::problem::Code;
 use picloud_host::quota::Quotas;
@@ -64,6 +64,21 @@ impl Loader for FakeLoader {
             }),
         }
     }
+
+    async fn trial(&self, trial: Trial) -> Outcome {
+        tried(&trial)
+    }
+}
+
+/// The answer of the fake loader's trials: the status that the path names, or a failure.
+fn tried(trial: &Trial) -> Outcome {
+    let cost = Cost { fuel: trial.source.len() as u64 * 100, ..Cost::default() };
+    let status = trial.call.path.trim_start_matches('/').parse().unwrap_or(200);
+    let mut outcome = Outcome::failed(cost, Failure::new(Code::ScriptError, "Variable not found: x"));
+    if !trial.source.contains("fails") {
+        outcome.result = Ok(CallAnswer { status, headers: HeaderMap::new(), body: bytes::Bytes::new() });
+    }
+    outcome
 }
 
 pub(super) struct TestApi {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use picloud_host::call::SourceHash;
 use serde_json::json;
 
-use super::fixture::{TestApi, script};
+use super::fixture::{SOURCE_LIMIT, TestApi, script};
 
 fn version(name: &str, rest: &str) -> String {
     format!("{}/versions{rest}", script(name))
@@ -26,7 +26,7 @@ async fn versions_are_listed_from_the_newest_on() {
         json!({"items": [{
             "number": 1, "active": false, "handles_requests": true, "handles_events": false,
             "source_hash": hash, "source_bytes": 1, "image_bytes": 300_000, "load_fuel": 10,
-            "message": null, "author": null, "created_at": "2023-11-14T22:13:20Z",
+            "message": null, "author": null, "smoke_fuel": null, "created_at": "2023-11-14T22:13:20Z",
         }], "next_cursor": null})
     );
     assert_eq!(api.get(&version("a", "/1")).await.json(), second["items"][0]);
@@ -102,4 +102,79 @@ async fn what_is_missing_is_named() {
     }
     api.get(&version("a", "?cursor=x")).await.problem(400, "query-invalid");
     assert_eq!(api.get(&version("a", "?cursor=1")).await.json()["items"], json!([]));
+}
+
+async fn create(api: &TestApi, body: serde_json::Value) -> super::fixture::Answer {
+    api.send("POST", &version("a", ""), &[("content-type", "application/json")], body.to_string()).await
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_answer_its_smoke_call_is_none() {
+    let api = TestApi::new().await;
+    let made =
+        create(&api, json!({ "source": "12345", "message": "first", "smoke": { "path": "/204" } })).await;
+    assert_eq!((made.status, made.header("location")), (201, "/api/v1/apps/default/scripts/a/versions/1"));
+    let made = made.json();
+    assert_eq!(
+        (&made["message"], &made["smoke_fuel"], &made["active"]),
+        (&json!("first"), &json!(500), &json!(true))
+    );
+    assert_eq!(
+        made["smoke"],
+        json!({ "status": 204, "fuel": 500, "active_fuel": null, "fuel_change_percent": null })
+    );
+    let more = create(&api, json!({ "source": "1234567", "smoke": { "path": "/200" } })).await.json();
+    assert_eq!(
+        more["smoke"],
+        json!({ "status": 200, "fuel": 700, "active_fuel": 500, "fuel_change_percent": 40.0 })
+    );
+    for (source, smoke, why) in [
+        ("it fails", json!({}), "failed with script-error: Variable not found: x"),
+        ("another", json!({ "path": "/500" }), "answered with 500, not with a status under 400"),
+        ("another", json!({ "path": "/200", "status": 404 }), "answered with 200, not with 404"),
+    ] {
+        let problem =
+            create(&api, json!({ "source": source, "smoke": smoke })).await.problem(422, "smoke-failed");
+        assert!(problem["detail"].as_str().unwrap().contains(why), "{problem}");
+    }
+    assert_eq!(
+        create(&api, json!({ "source": "other", "smoke": { "path": "/404", "status": 404 } })).await.status,
+        201
+    );
+    assert_eq!(api.published("a"), Some(3));
+    for wrong in [
+        json!({}),
+        json!({ "source": "1", "smoke": { "path": "x" } }),
+        json!({ "source": "1", "smoke": { "method": "A B" } }),
+        json!({ "source": "1", "smoke": { "headers": { "a b": "c" } } }),
+        json!({ "source": "1", "more": 1 }),
+        json!({ "source": "1", "smoke": { "query": "a#b" } }),
+    ] {
+        create(&api, wrong).await.problem(422, "version-invalid");
+    }
+    create(&api, json!({ "source": "error" })).await.problem(422, "compile-failed");
+    create(&api, json!({ "source": "1".repeat(SOURCE_LIMIT + 1) })).await.problem(413, "source-too-large");
+}
+
+#[tokio::test]
+async fn a_version_can_wait_to_be_activated_and_one_call_goes_back() {
+    let api = TestApi::new().await;
+    let first = create(&api, json!({ "source": "1", "activate": false })).await.json();
+    assert_eq!(first["active"], true, "there is no other one");
+    let rollback = format!("{}/rollback", script("a"));
+    api.send("POST", &rollback, &[], "").await.problem(404, "version-not-found");
+    let second = create(&api, json!({ "source": "2", "activate": false })).await.json();
+    assert_eq!(
+        (&second["number"], &second["active"], api.published("a")),
+        (&json!(2), &json!(false), Some(1))
+    );
+    api.send("POST", &version("a", "/2/activate"), &[], "").await.json();
+    assert_eq!(api.published("a"), Some(2));
+    assert_eq!(api.send("POST", &rollback, &[], "").await.json()["version"], 1);
+    assert_eq!(api.published("a"), Some(1));
+    assert_eq!(api.send("POST", &rollback, &[], "").await.json()["version"], 2);
+    let missing = format!("{}/rollback", script("none"));
+    api.send("POST", &missing, &[], "").await.problem(404, "script-not-found");
+    let unchanged = create(&api, json!({ "source": "2" })).await;
+    assert_eq!((unchanged.status, &unchanged.json()["number"]), (200, &json!(2)));
 }

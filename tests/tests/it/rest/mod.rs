@@ -3,6 +3,7 @@
 mod access;
 mod openapi;
 mod requests;
+mod roll_out;
 mod scripts;
 mod server;
 mod stopping;
