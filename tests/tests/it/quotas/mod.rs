@@ -103,7 +103,7 @@ async fn fuel_is_charged_after_the_call_and_paid_off_by_the_second() {
     const RATE: u64 = 100_000;
     let app = with(Quotas { fuel_per_second: Some(RATE), ..Quotas::default() }).start().await;
     app.deploy("callee", "fn handle(req) { let n = 0; while n < 20000 { n += 1; } n }").await;
-    app.deploy("caller", "fn handle(req) { scripts::call(\"callee\").body }").await;
+    app.deploy("caller", "fn handle(req) { scripts::invoke(\"callee\").body }").await;
     add_app(&app, "other", "hello", "fn handle(req) { 2 }").await;
     let before = Instant::now();
     let first = app.get("/default/caller").await;
