@@ -24,6 +24,8 @@ async fn p99(app: &TestApp) -> Duration {
         let reply = app.get("/other/work").await;
         took.push(begun.elapsed());
         assert_eq!(reply.status, 200, "{reply}");
+        // The same quotas hold for this one, which stays well below them.
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     took.sort_unstable();
     took[CALLS * 99 / 100]
