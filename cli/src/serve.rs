@@ -100,17 +100,7 @@ impl Server {
             aot: AotCache::in_dir(storage.data.cache()?),
             image_cache_bytes: usize::try_from(config.image_cache_bytes).unwrap_or(usize::MAX),
             scripts: Arc::new(storage.store.clone()),
-            services: Services {
-                kv: storage.kv.clone(),
-                events: storage.kv.clone(),
-                active: active.clone(),
-                grants: grants.clone(),
-                outbound: outbound.clone(),
-                server: true,
-                mqtt: config.mqtt.is_some(),
-                clock: clock.clone(),
-                test: None,
-            },
+            services: services(config, &storage, &active, &grants, &outbound),
         })
         .await?;
         let ingress = Arc::new(Ingress {
@@ -241,6 +231,27 @@ fn dispatcher(
 fn joined(result: Result<(), tokio::task::JoinError>, what: &str) {
     if let Err(error) = result {
         tracing::error!(%error, "{what} did not end in order");
+    }
+}
+
+/// What calls work with.
+fn services(
+    config: &ServeConfig,
+    storage: &Storage,
+    active: &Arc<Active>,
+    grants: &Arc<Grants>,
+    outbound: &Arc<Outbound>,
+) -> Services {
+    Services {
+        kv: storage.kv.clone(),
+        events: storage.kv.clone(),
+        active: active.clone(),
+        grants: grants.clone(),
+        outbound: outbound.clone(),
+        server: true,
+        mqtt: config.mqtt.is_some(),
+        clock: Arc::new(SystemClock),
+        test: None,
     }
 }
 

@@ -158,7 +158,9 @@ fn describe_problems(operation: &mut Operation) {
         let response = ResponseBuilder::new().description(description).build();
         operation.responses.responses.entry(status.into()).or_insert_with(|| response.into());
     };
-    add("default", "Any other problem.");
+    add("400", "`request-invalid`, `name-invalid`: the path or a header cannot be.");
+    add("500", "`internal`");
+    add("503", "`storage-unavailable`");
     // Without anything that opens it, it is open.
     if operation.security.as_ref().is_none_or(|ways| !ways.contains(&SecurityRequirement::default())) {
         add("401", "`unauthorized`");
@@ -167,7 +169,7 @@ fn describe_problems(operation: &mut Operation) {
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response
-            && (status == "default" || status.starts_with(['4', '5']))
+            && status.starts_with(['4', '5'])
         {
             response.content.entry(PROBLEM_TYPE.into()).or_insert_with(|| RefOr::T(problem()));
         }

@@ -77,7 +77,10 @@ async fn all_of_ann(app: &TestApp) -> Vec<Value> {
     ] {
         let reply = app.get(&format!("/api/v1/apps/ann{path}")).await;
         assert_eq!(reply.status, 200, "{path}: {reply}");
-        all.push(reply.json());
+        let mut told = reply.json();
+        // Where to read on in the log is a number of the whole server: it grows with the records of every app.
+        told.as_object_mut().unwrap().remove("next_after");
+        all.push(told);
     }
     all
 }

@@ -19,7 +19,7 @@ async fn a_smoke_call_sees_everything_and_changes_nothing() {
             let n = kv::incr("orders");
             triggers::enqueue("order", #{ n: n });
             log::info("tried");
-            #{ n: n, path: req.path, query: req.query, body: req.json, token: req.headers["x-a"], config: config::get("rate") }
+            #{ n: n, path: req.path, query: req.query, body: req.body, token: req.headers["x-a"], config: config::get("rate") }
         }
         fn on_event(event) { kv::set("happened", 1); }
     "#;
