@@ -17,7 +17,6 @@ use picloud_host::call::{
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
 use picloud_host::grants::Grants;
 use picloud_host::ingress;
-use picloud_host::loader::Loader as _;
 use picloud_host::memory::{self, MemoryScripts};
 use picloud_host::ports::SystemClock;
 use uuid::Uuid;

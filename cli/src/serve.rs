@@ -23,6 +23,7 @@ use picloud_host::dispatcher::{Dispatcher, RunningCalls};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
 use picloud_host::grants::Grants;
 use picloud_host::ingress::{self, Guard, Ingress, KeptCalls, TrustedProxies};
+use picloud_host::loader::GatedLoader;
 use picloud_host::mqtt::Mqtt;
 use picloud_host::outbound::Outbound;
 use picloud_host::ports::{Answers, Clock, SystemClock};
@@ -170,7 +171,7 @@ async fn control_plane(
         publisher: storage.publisher.clone(),
         bearers: storage.bearers.clone(),
         removals: storage.removals.clone(),
-        loader: ingress.executor.clone(),
+        loader: Arc::new(GatedLoader { executor: ingress.executor.clone(), gate: ingress.gate.clone() }),
         kv: storage.kv.clone(),
         events: storage.kv.clone(),
         answers: Arc::new(storage.store.clone()),

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::call::AppId;
 
 /// Failures that an address has at once.
 const BURST: u64 = 10;
@@ -14,34 +16,65 @@ const FORGIVEN_MS: u64 = 6000;
 /// memory must have a bound.
 const ADDRESSES: usize = 10_000;
 
-/// Counts failures by address.
+/// What somebody may be wrong about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Tokens of the server.
+    Tokens,
+    /// Passwords for routes and scripts of an app.
+    Passwords(AppId),
+}
+
+/// When all failures of an address will be forgiven, in milliseconds since the Unix epoch: the whole state of a bucket that
+/// leaks (GCRA).
+type Until = HashMap<(Subject, IpAddr), u64>;
+
+/// Counts failures by subject and address.
 #[derive(Debug, Default)]
-pub struct Attempts(Mutex<HashMap<IpAddr, u64>>);
+pub struct Attempts(Mutex<Until>);
 
 impl Attempts {
+    /// Whether an address may try, where even a right guess after many wrong ones must not be told.
+    ///
+    /// # Errors
+    ///
+    /// There were too many failures: how many milliseconds to wait before the next attempt.
+    pub fn check(&self, subject: Subject, address: IpAddr, now_ms: u64) -> Result<(), u64> {
+        let until = self.lock();
+        match until.get(&(subject, network(address))) {
+            Some(until_ms) => next(*until_ms, now_ms).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Count a failure of an address.
     ///
     /// # Errors
     ///
     /// There were too many: how many milliseconds to wait before the next one.
-    pub fn failed(&self, address: IpAddr, now_ms: u64) -> Result<(), u64> {
-        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn failed(&self, subject: Subject, address: IpAddr, now_ms: u64) -> Result<(), u64> {
+        let mut until = self.lock();
         if until.len() >= ADDRESSES {
             until.retain(|_, until_ms| *until_ms > now_ms);
             if until.len() >= ADDRESSES {
                 until.clear();
             }
         }
-        // When all of its failures will be forgiven: the whole state of a bucket that leaks (GCRA).
-        let until_ms = until.entry(network(address)).or_insert(now_ms);
-        let next_ms = (*until_ms).max(now_ms) + FORGIVEN_MS;
-        let most_ms = now_ms + BURST * FORGIVEN_MS;
-        if next_ms > most_ms {
-            return Err(next_ms - most_ms);
-        }
-        *until_ms = next_ms;
+        let until_ms = until.entry((subject, network(address))).or_insert(now_ms);
+        *until_ms = next(*until_ms, now_ms)?;
         Ok(())
     }
+
+    fn lock(&self) -> MutexGuard<'_, Until> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When everything will be forgiven after one more failure; or how long to wait before it.
+fn next(until_ms: u64, now_ms: u64) -> Result<u64, u64> {
+    let next_ms = until_ms.max(now_ms) + FORGIVEN_MS;
+    let most_ms = now_ms + BURST * FORGIVEN_MS;
+    if next_ms > most_ms { Err(next_ms - most_ms) } else { Ok(next_ms) }
 }
 
 /// Who has one address of IPv6 has the 2^64 around it.
@@ -56,6 +89,8 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    const TOKENS: Subject = Subject::Tokens;
+
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -65,36 +100,39 @@ mod tests {
         let attempts = Attempts::default();
         let mine = address("192.0.2.1");
         for _ in 0..10 {
-            assert_eq!(attempts.failed(mine, 1000), Ok(()));
+            assert_eq!(attempts.failed(TOKENS, mine, 1000), Ok(()));
         }
-        assert_eq!(attempts.failed(mine, 1000), Err(6000));
-        assert_eq!(attempts.failed(mine, 3000), Err(4000));
-        assert_eq!(attempts.failed(mine, 7000), Ok(()));
-        assert!(attempts.failed(mine, 7000).is_err());
-        assert_eq!(attempts.failed(address("192.0.2.2"), 7000), Ok(()), "others are not hurt");
+        assert_eq!(attempts.failed(TOKENS, mine, 1000), Err(6000));
+        assert_eq!(attempts.failed(TOKENS, mine, 3000), Err(4000));
+        assert_eq!(attempts.failed(TOKENS, mine, 7000), Ok(()));
+        assert!(attempts.failed(TOKENS, mine, 7000).is_err());
+        assert_eq!(attempts.failed(TOKENS, address("192.0.2.2"), 7000), Ok(()), "others are not hurt");
+        assert!(attempts.check(TOKENS, mine, 7000).is_err(), "a right guess must not be told either");
+        assert_eq!(attempts.check(Subject::Passwords(AppId(1)), mine, 7000), Ok(()));
+        assert_eq!(attempts.check(TOKENS, address("192.0.2.9"), 7000), Ok(()));
         // A clock that is set back makes nobody wait for longer than the bucket is deep.
-        assert!(attempts.failed(mine, 0).unwrap_err() <= 70_000);
+        assert!(attempts.failed(TOKENS, mine, 0).unwrap_err() <= 70_000);
     }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_and_an_address_in_another_form_as_itself() {
         let attempts = Attempts::default();
         for last in 0..10 {
-            attempts.failed(address(&format!("2001:db8:1:2::{last}")), 0).unwrap();
+            attempts.failed(TOKENS, address(&format!("2001:db8:1:2::{last}")), 0).unwrap();
         }
-        assert!(attempts.failed(address("2001:db8:1:2:ffff::1"), 0).is_err());
-        assert_eq!(attempts.failed(address("2001:db8:1:3::1"), 0), Ok(()));
+        assert!(attempts.failed(TOKENS, address("2001:db8:1:2:ffff::1"), 0).is_err());
+        assert_eq!(attempts.failed(TOKENS, address("2001:db8:1:3::1"), 0), Ok(()));
         for _ in 0..10 {
-            attempts.failed(address("192.0.2.1"), 0).unwrap();
+            attempts.failed(TOKENS, address("192.0.2.1"), 0).unwrap();
         }
-        assert!(attempts.failed(address("::ffff:192.0.2.1"), 0).is_err());
+        assert!(attempts.failed(TOKENS, address("::ffff:192.0.2.1"), 0).is_err());
     }
 
     #[test]
     fn memory_has_a_bound() {
         let attempts = Attempts::default();
         for n in 0..30_000_u32 {
-            let _ = attempts.failed(IpAddr::V4(n.into()), u64::from(n));
+            let _ = attempts.failed(TOKENS, IpAddr::V4(n.into()), u64::from(n));
         }
         assert!(attempts.0.lock().unwrap().len() <= ADDRESSES);
     }

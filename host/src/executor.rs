@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::answer::KeepAnswer;
@@ -21,7 +20,7 @@ use crate::event::EventOp;
 pub use crate::image::ImageStats;
 use crate::image::{Image, ImageCache};
 use crate::limits::Limits;
-use crate::loader::{LoadReport, Loader, Trial};
+use crate::loader::LoadReport;
 use crate::nested::NestedSlots;
 use crate::ports::{CommitError, Scripts, Transaction};
 use crate::problem::Code;
@@ -92,7 +91,7 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// As those of [`Loader::load`].
+    /// As those of [`Loader::load`](crate::loader::Loader::load).
     pub async fn tests(&self, source: &str, limits: &Limits) -> Result<Vec<String>, Failure> {
         Ok(self.loaded(source, limits).await?.tests.clone())
     }
@@ -236,6 +235,15 @@ impl Executor {
         self.images.get_or_build(SourceHash::of(source), build).await.map_err(at_upload)
     }
 
+    /// Load a source under the same limits as a call, and keep its image.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Loader::load`](crate::loader::Loader::load).
+    pub async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
+        Ok(self.loaded(source, limits).await?.report)
+    }
+
     /// What the images in memory take.
     #[must_use]
     pub fn images(&self) -> ImageStats {
@@ -249,17 +257,6 @@ impl Executor {
         deadline: Instant,
     ) -> Box<CallState> {
         Box::new(CallState::new(request, limits, deadline, &self.services))
-    }
-}
-
-#[async_trait]
-impl Loader for Executor {
-    async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
-        Ok(self.loaded(source, limits).await?.report)
-    }
-
-    async fn trial(&self, trial: Trial) -> Outcome {
-        self.run_trial(trial).await
     }
 }
 

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::call::{AppId, Failure, HttpCall, Outcome};
+use crate::executor::Executor;
+use crate::gate::Gate;
 use crate::limits::Limits;
+use crate::problem::Problem;
+use crate::quota::Quotas;
 
 /// What a source that loads can do, and what loading it cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Trial {
     pub call: HttpCall,
     /// The limits of the call.
     pub limits: Limits,
+    /// What its app may have.
+    pub quotas: Quotas,
 }
 
 /// Compiles a source in a sandbox and keeps its image for the first call.
@@ -47,6 +53,33 @@ pub trait Loader: Send + Sync {
     /// `compile-failed` and `top-level-failed` with a position, `top-level-limit`, or a platform fault.
     async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure>;
 
-    /// Call a source once, so that nothing of it stays: what it writes and sends is not done.
-    async fn trial(&self, trial: Trial) -> Outcome;
+    /// Call a source once, so that nothing of it stays: what it writes and sends is not done. It is a call like others to the
+    /// gate and to the quotas of its app.
+    ///
+    /// # Errors
+    ///
+    /// It was not let in: `saturated` or `quota-exceeded`.
+    async fn trial(&self, trial: Trial) -> Result<Outcome, Problem>;
+}
+
+/// The executor, with the gate before it.
+pub struct GatedLoader {
+    /// Loads and calls.
+    pub executor: Arc<Executor>,
+    /// Lets calls in.
+    pub gate: Arc<Gate>,
+}
+
+#[async_trait]
+impl Loader for GatedLoader {
+    async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
+        self.executor.load(source, limits).await
+    }
+
+    async fn trial(&self, trial: Trial) -> Result<Outcome, Problem> {
+        let mut admission = self.gate.admit(trial.app, &trial.quotas).await?;
+        let outcome = self.executor.trial(trial).await;
+        admission.charge(outcome.fuel());
+        Ok(outcome)
+    }
 }

@@ -50,9 +50,12 @@ impl Removals {
     /// [`ChangeError::NoApp`] and [`ChangeError::Precondition`]; the database failed.
     pub async fn delete(&self, name: &Name, precondition: &Precondition) -> Result<(), ChangeError> {
         let app = self.store.delete_app(name, precondition).await?;
-        let forgotten = self.kv.forget(app).await;
+        // It is deleted, and nothing more of it is taken, also when what was taken before could not be written.
+        if let Err(error) = self.kv.forget(app).await {
+            tracing::warn!(%error, app = app.0, "what a deleted app was about to write is lost");
+        }
         self.deleted.notify_one();
-        Ok(forgotten?)
+        Ok(())
     }
 
     /// Remove what is left of deleted apps until told to stop. Sleeps while there is none.
@@ -79,8 +82,12 @@ impl Removals {
     }
 
     async fn remove(&self, app: AppId) -> Result<(), StoreError> {
-        // First, since the app's row says that there is something to do.
-        self.telemetry.forget(app).await?;
+        // A pass may see an app before whoever deletes it has come so far.
+        self.kv.forget(app).await?;
+        // Before the app's row goes, which says that there is something to do.
+        if self.telemetry.database().is_ok() {
+            self.telemetry.forget(app).await?;
+        }
         while self.store.remove_rows(app).await? {}
         Ok(())
     }

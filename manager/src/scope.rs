@@ -13,7 +13,7 @@ pub enum Permission {
     Invoke,
     /// Change what runs and what it works with: scripts, triggers, keys, events.
     Deploy,
-    /// Change what the app may do: secrets, configuration, its HTTP policy.
+    /// Change what the app may do and who may call it: secrets, configuration, its HTTP policy, routes, access.
     Admin,
 }
 

@@ -20,7 +20,6 @@ use picloud_host::call::BUILT_IN_ROUTE;
 use picloud_host::call::{AppId, ExecRequest, HttpCall, Payload, ScriptRef, SourceHash, VersionId};
 use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::limits::Limits;
-use picloud_host::loader::Loader as _;
 use picloud_host::memory::{self, MemoryScripts};
 use picloud_host::ports::SystemClock;
 use tokio::runtime::Runtime;

@@ -12,7 +12,7 @@ use picloud_host::budget::Budget;
 use picloud_host::call::{AppId, ExecRequest, Failure, Outcome, Payload, ScriptRef, SourceHash, VersionId};
 use picloud_host::executor::{Executor, ExecutorConfig};
 use picloud_host::limits::Limits;
-use picloud_host::loader::{LoadReport, Loader as _};
+use picloud_host::loader::LoadReport;
 use picloud_host::memory::{self, MemoryScripts};
 use picloud_host::ports::SystemClock;
 use tempfile::TempDir;

@@ -53,7 +53,7 @@ pub struct NewRoute {
     #[arg(long, value_name = "JSON", conflicts_with_all = ["path", "host", "methods", "goal", "access", "cors"])]
     pub json: Option<String>,
 
-    /// Which paths: `{name}` stands for any one part, `{*name}` at the end for any number
+    /// Which paths: `{name}` stands for any one part, `{*name}` at the end for one or more
     #[arg(long, required_unless_present = "json")]
     pub path: Option<String>,
 

@@ -66,7 +66,7 @@ fn each_layer_wins_over_the_one_below() {
 fn every_flag_reaches_the_configuration() {
     let config = resolve(
         flags(
-            "--address localhost:0 --data-dir /srv/pi --secret-key-file /etc/key --dev --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
+            "--address localhost:0 --data-dir /srv/pi --secret-key-file /etc/key --dev --trusted-proxies ::1 --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
              --max-concurrent-calls 7 \
              --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --memory-reserve-bytes 5 --quota kv-bytes=6 --body-memory-bytes 1048578 \
              --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
@@ -81,6 +81,7 @@ fn every_flag_reaches_the_configuration() {
         data_dir: "/srv/pi".into(),
         secret_key_file: Some("/etc/key".into()),
         dev: true,
+        trusted_proxies: vec!["::1/128".parse().unwrap()],
         limits: Limits { deadline_ms: 5, ..Limits::default() },
         quotas: Quotas { kv_bytes: Some(6), ..Quotas::default() },
         fs: [("a", "/a", true), ("b", "b", false)].map(grant).into(),

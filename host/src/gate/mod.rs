@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::call::AppId;
 use crate::pressure::Pressure;
+use crate::problem::{Code, Problem};
 use crate::quota::{CallQuota, QuotaExceeded, Quotas};
 
 use line::{Entered, Line, Place, Waiter, Word};
@@ -51,6 +52,21 @@ pub enum Refused {
     /// The app has used up what it may have.
     #[error(transparent)]
     Quota(#[from] QuotaExceeded),
+}
+
+impl From<Overloaded> for Problem {
+    fn from(overloaded: Overloaded) -> Self {
+        Self::new(Code::Saturated).detail(overloaded.to_string()).retry_after(overloaded.retry_after_secs)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Overloaded(overloaded) => overloaded.into(),
+            Refused::Quota(exceeded) => exceeded.into(),
+        }
+    }
 }
 
 /// Admits calls.

@@ -31,26 +31,51 @@ pub(super) enum To {
     Goal(Vec<(Arc<str>, String)>),
 }
 
-/// Find out what a request is for: a route, then a script by its name, then a route for the rest.
+/// Find out what a request is for: a route, then a script by its name, then a route for the rest. At a host that belongs to
+/// an app there is nothing but what is this app's.
 pub(super) fn aim(set: &ActiveSet, head: &Parts) -> Result<Aim, Problem> {
     let path = head.uri.path();
     if set.routes.is_empty() {
         return built_in(set, path);
     }
-    let (host, method) = (host(head), asked_for(head));
-    if let Some(found) = set.routes.find(&host, method, path) {
+    let host = host(head);
+    let owner = set.routes.owner(&host);
+    let is_theirs = |route: &Route| owner.is_none_or(|owner| *owner == route.app_name);
+    if let Some(found) =
+        find(head, |method| set.routes.find(&host, method, path)).filter(|found| found.is(is_theirs))
+    {
         return of_route(set, found, path);
     }
-    let built_in = built_in(set, path);
-    match set.routes.find_rest(method, path).filter(|_| built_in.is_err()) {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    let built_in = match owner {
+        Some(owner) if **owner != *first => Err(nothing(path)),
+        _ => built_in(set, path),
+    };
+    // What begins with the name of an app is for no route of another one.
+    let is_open =
+        |route: &Route| is_theirs(route) && (*route.app_name == *first || !set.apps.contains_key(first));
+    let rest = || find(head, |method| set.routes.find_rest(method, path)).filter(|found| found.is(is_open));
+    match if built_in.is_err() { rest() } else { None } {
         Some(found) => of_route(set, found, path),
         None => built_in,
     }
 }
 
-/// The method that matters: that of the request which a browser asks about, if it does.
-fn asked_for(head: &Parts) -> &Method {
-    const KNOWN: [Method; 7] = [
+/// Look for a route by the method: for one that speaks CORS by that of the request which a browser asks about, if it does.
+fn find(head: &Parts, look: impl Fn(&Method) -> Option<Found>) -> Option<Found> {
+    if is_preflight(head)
+        && let Some(method) = asked_for(head)
+        && let Some(found) = look(method)
+        && found.is(|route| route.cors.is_some())
+    {
+        return Some(found);
+    }
+    look(&head.method)
+}
+
+/// The method of the request that a browser asks about.
+fn asked_for(head: &Parts) -> Option<&'static Method> {
+    const KNOWN: &[Method] = &[
         Method::GET,
         Method::HEAD,
         Method::POST,
@@ -59,14 +84,12 @@ fn asked_for(head: &Parts) -> &Method {
         Method::PATCH,
         Method::OPTIONS,
     ];
-    let asked = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).filter(|_| is_preflight(head));
-    let known =
-        asked.and_then(|asked| KNOWN.iter().find(|method| method.as_str().as_bytes() == asked.as_bytes()));
-    known.unwrap_or(&head.method)
+    let asked = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    KNOWN.iter().find(|method| method.as_str().as_bytes() == asked.as_bytes())
 }
 
 /// Whether a browser asks if a page may send another request.
-pub(super) fn is_preflight(head: &Parts) -> bool {
+fn is_preflight(head: &Parts) -> bool {
     head.method == Method::OPTIONS
         && head.headers.contains_key(header::ORIGIN)
         && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
@@ -87,7 +110,7 @@ fn host(head: &Parts) -> String {
 fn of_route(set: &ActiveSet, found: Found, path: &str) -> Result<Aim, Problem> {
     let (route, parameters) = match found {
         Found::Route(route, parameters) => (route, parameters),
-        Found::Methods(methods) => {
+        Found::Methods(_, methods) => {
             let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
             return Err(Problem::new(Code::MethodNotAllowed).allow(allow));
         }
@@ -117,10 +140,14 @@ fn built_in(set: &ActiveSet, path: &str) -> Result<Aim, Problem> {
     let found = set.apps.get_key_value(app);
     let found = found.and_then(|(name, app)| Some((name, app, app.scripts.get(script)?)));
     let Some((name, app, script)) = found else {
-        return Err(Problem::new(Code::RouteNotFound).detail(format!("no script is served at {path}")));
+        return Err(nothing(path));
     };
     let target = target(app, script, rest)?;
     Ok(Aim { app: name.clone(), access: (*script.access).clone(), route: None, to: To::Script(target) })
+}
+
+fn nothing(path: &str) -> Problem {
+    Problem::new(Code::RouteNotFound).detail(format!("no script is served at {path}"))
 }
 
 fn target(app: &ActiveApp, script: &ActiveScript, rest: String) -> Result<Target, Problem> {

@@ -46,7 +46,7 @@ use crate::attempts::Attempts;
 use crate::call::{ExecRequest, Outcome, Payload};
 use crate::callback;
 use crate::executor::Executor;
-use crate::gate::{Gate, Overloaded, Refused};
+use crate::gate::Gate;
 use crate::ingress::aim::{Aim, To};
 use crate::ingress::idle::Activity;
 use crate::ingress::kept::{Again, Seen};
@@ -138,7 +138,7 @@ impl Ingress {
             _ => problem,
         })?;
         let quotas = target.quotas.clone();
-        let principal = self.who_signed(who, &held.body, peer.ip())?;
+        let principal = self.who_signed(who, &held.body)?;
         let request = request::to_call(head, held.body.clone(), target, Client { ip: peer.ip(), principal });
         let claim = match wishes.idempotency_key {
             None => None,
@@ -203,7 +203,7 @@ impl Ingress {
         claim: Option<Claim>,
     ) -> Result<Response, Problem> {
         let (queued, started_ms) = (Instant::now(), self.clock.now_ms());
-        let mut admission = self.gate.admit(request.script.app_id, &quotas).await.map_err(refused)?;
+        let mut admission = self.gate.admit(request.script.app_id, &quotas).await?;
         // Not before the wait: who waits beside a thousand others would not count what they will answer.
         if self.answers.is_full() {
             return Err(self.full());
@@ -228,7 +228,7 @@ impl Ingress {
 
     /// Answers that nobody takes leave no room for another one.
     fn full(&self) -> Problem {
-        saturated(self.gate.refuse()).detail(unsent::FULL)
+        Problem::from(self.gate.refuse()).detail(unsent::FULL)
     }
 }
 
@@ -267,15 +267,4 @@ fn trace(request: &ExecRequest, outcome: &Outcome, status: u16) {
         fuel = outcome.fuel(),
         "a call ended"
     );
-}
-
-fn refused(refused: Refused) -> Problem {
-    match refused {
-        Refused::Overloaded(overloaded) => saturated(overloaded),
-        Refused::Quota(exceeded) => exceeded.into(),
-    }
-}
-
-fn saturated(overloaded: Overloaded) -> Problem {
-    Problem::new(Code::Saturated).detail(overloaded.to_string()).retry_after(overloaded.retry_after_secs)
 }

@@ -18,7 +18,10 @@ pub(super) fn answer(goal: &Goal, parameters: &[(Arc<str>, String)]) -> Result<R
         Goal::Redirect(redirect) => {
             let values: Vec<(&str, &str)> =
                 parameters.iter().map(|(name, value)| (&**name, value.as_str())).collect();
-            let location = HeaderValue::try_from(redirect.location(&values)).map_err(|_| internal())?;
+            let too_long =
+                || Problem::new(Code::RequestInvalid).detail("Where this leads to would be too long.");
+            let location = redirect.location(&values).ok_or_else(too_long)?;
+            let location = HeaderValue::try_from(location).map_err(|_| internal())?;
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::from_u16(redirect.status).map_err(|_| internal())?;
             response.headers_mut().insert(header::LOCATION, location);

@@ -62,6 +62,10 @@ impl Cors {
         if let Some(wrong) = methods.iter().find(|method| Method::from_bytes(method.as_bytes()).is_err()) {
             return Err(format!("cors: {wrong:?} is no method"));
         }
+        // Browsers read it as every one, but not with credentials: what is meant has to be said.
+        if methods.iter().chain(headers).chain(expose).any(|name| name == "*") {
+            return Err("cors: methods and headers have to be named; * is for origins".to_owned());
+        }
         let mut names = headers.iter().chain(expose);
         if let Some(wrong) = names.find(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
             return Err(format!("cors: {wrong:?} is no name of a header"));
@@ -149,5 +153,14 @@ mod tests {
         assert!(cors(&["*", "https://a.example"], false).check().is_err());
         assert!(cors(&["https://a.example", "*"], true).check().is_err());
         assert!(cors(&[], false).check().is_err());
+        let every = || vec!["*".to_owned()];
+        let named = cors(&["https://a.example"], true);
+        for wrong in [
+            Cors { methods: every(), ..named.clone() },
+            Cors { headers: every(), ..named.clone() },
+            Cors { expose: every(), ..named.clone() },
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
     }
 }

@@ -17,6 +17,15 @@ const MAX_BODY: usize = 64 << 10;
 /// The longest location of a redirect, in bytes.
 const MAX_LOCATION: usize = 2048;
 
+/// The longest location with its parameters, in bytes: what clients and proxies take for a header.
+const MAX_FILLED: usize = 8 << 10;
+
+/// The most headers of a static answer.
+const MAX_HEADER_COUNT: usize = 64;
+
+/// All headers of a static answer together, in bytes.
+const MAX_HEADERS: usize = 16 << 10;
+
 /// Headers that an answer of the server has of its own.
 const RESERVED_HEADERS: &[&str] =
     &["connection", "content-length", "date", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
@@ -84,7 +93,8 @@ impl Redirect {
             return Err(format!("redirect: {} is none of 301, 302, 303, 307 and 308", self.status));
         }
         let wrong = |why: &str| Err(format!("redirect: the location {why}"));
-        let visible = self.location.bytes().all(|byte| byte.is_ascii_graphic());
+        // Browsers read a backslash as a slash.
+        let visible = self.location.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         if self.location.is_empty() || self.location.len() > MAX_LOCATION || !visible {
             return wrong("must be 1 to 2048 visible ASCII characters");
         }
@@ -113,14 +123,22 @@ impl Redirect {
         }
     }
 
-    /// The location for these parameters, which are as they are in the path of the request.
+    /// The location for these parameters, which are as they are in the path of the request; none when it would be too long.
+    /// What stands in a parameter is never looked through for the name of another one.
     #[must_use]
-    pub fn location(&self, values: &[(&str, &str)]) -> String {
-        let mut location = self.location.clone();
-        for (name, value) in values {
-            location = location.replace(&format!("{{{name}}}"), value);
+    pub fn location(&self, values: &[(&str, &str)]) -> Option<String> {
+        let mut parts = self.location.split('{');
+        let mut location = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, rest) = part.split_once('}').unwrap_or(("", part));
+            let value = values.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value);
+            if location.len() + value.len() + rest.len() > MAX_FILLED {
+                return None;
+            }
+            location.push_str(value);
+            location.push_str(rest);
         }
-        location
+        Some(location)
     }
 }
 
@@ -137,6 +155,13 @@ impl StaticAnswer {
         let status = status.ok_or_else(|| format!("answer: {} is no status of an answer", self.status))?;
         if self.body.len() > MAX_BODY {
             return Err(format!("answer: the body has more than {MAX_BODY} bytes"));
+        }
+        if self.headers.len() > MAX_HEADER_COUNT {
+            return Err(format!("answer: there are more than {MAX_HEADER_COUNT} headers"));
+        }
+        let size: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if size > MAX_HEADERS {
+            return Err(format!("answer: the headers have more than {MAX_HEADERS} bytes"));
         }
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -173,7 +198,10 @@ mod tests {
     #[test]
     fn redirects_take_over_parameters() {
         let redirect = Redirect { location: "/new/{id}?from={id}".to_owned(), status: 301 };
-        assert_eq!(redirect.location(&[("id", "a%2Fb")]), "/new/a%2Fb?from=a%2Fb");
+        assert_eq!(redirect.location(&[("id", "a%2Fb")]).unwrap(), "/new/a%2Fb?from=a%2Fb");
+        // A value is no template, and what is too long is not made.
+        assert_eq!(redirect.location(&[("id", "{id}{id}")]).unwrap(), "/new/{id}{id}?from={id}{id}");
+        assert_eq!(redirect.location(&[("id", &"x".repeat(5000))]), None);
         for fine in
             ["/", "/new/{id}", "https://a.example", "https://a.example/{id}", "https://a.example/?q={id}"]
         {
@@ -192,6 +220,7 @@ mod tests {
             "https://a.example.{id}/",
             "//a.example/",
             "javascript:{id}",
+            "/\\{id}",
             "",
             "a b",
             "/new/{other}",

@@ -1,6 +1,7 @@
 //! Which route a request is for: the most specific host, then the most specific path, then the method.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
@@ -29,6 +30,8 @@ struct Paths {
     router: Router<usize>,
     /// Those with the same path, which differ by method.
     routes: Vec<Vec<Arc<Route>>>,
+    /// The place in `routes`, by the canonical path: for making the table.
+    places: HashMap<String, usize>,
 }
 
 /// What a request is for.
@@ -36,8 +39,17 @@ struct Paths {
 pub enum Found {
     /// A route, with its parameters as they are in the path.
     Route(Arc<Route>, Vec<(Arc<str>, String)>),
-    /// A path that has routes for these methods only.
-    Methods(Vec<Method>),
+    /// A path that has routes for these methods only, of which this is one.
+    Methods(Arc<Route>, Vec<Method>),
+}
+
+impl Found {
+    /// Whether this holds for the route, or for one of those that have the path.
+    pub fn is(&self, holds: impl Fn(&Route) -> bool) -> bool {
+        match self {
+            Self::Route(route, _) | Self::Methods(route, _) => holds(route),
+        }
+    }
 }
 
 /// What a route takes for its app, of what there is once for all apps.
@@ -59,6 +71,16 @@ impl Route {
             (HostPattern::Any, Some(first)) => Claimed::First(first.to_owned()),
             (HostPattern::Any, None) => Claimed::Rest,
             (host, _) => Claimed::Hosts(host.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hosts(host) => write!(f, "the host {host}"),
+            Self::First(first) => write!(f, "what begins with /{first}"),
+            Self::Rest => f.write_str("what nobody else takes"),
         }
     }
 }
@@ -98,13 +120,21 @@ impl RouteTable {
     /// without its port.
     #[must_use]
     pub fn find(&self, host: &str, method: &Method, path: &str) -> Option<Found> {
-        let one = self.hosts.get(host).and_then(|paths| paths.find(method, path));
-        let below = || {
-            let mut paths =
-                self.below.iter().filter(|(end, _)| host.len() > end.len() && host.ends_with(&**end));
-            paths.find_map(|(_, paths)| paths.find(method, path))
-        };
-        one.or_else(below).or_else(|| self.everywhere.find(method, path))
+        let at_host = self.at(host).find_map(|paths| paths.find(method, path));
+        at_host.or_else(|| self.everywhere.find(method, path))
+    }
+
+    /// The name of the app that a host belongs to: the one that has a route for it.
+    #[must_use]
+    pub fn owner(&self, host: &str) -> Option<&Arc<str>> {
+        self.at(host).find_map(|paths| Some(&paths.routes.first()?.first()?.app_name))
+    }
+
+    /// What there is for a host, the most specific first.
+    fn at(&self, host: &str) -> impl Iterator<Item = &Paths> {
+        let below =
+            self.below.iter().filter(move |(end, _)| host.len() > end.len() && host.ends_with(&**end));
+        self.hosts.get(host).into_iter().chain(below.map(|(_, paths)| paths))
     }
 
     /// The route for a request that is for nothing else.
@@ -124,12 +154,15 @@ impl RouteTable {
 impl Paths {
     fn add(&mut self, route: Route) {
         let canonical = route.path.canonical().to_owned();
-        if let Some(same) = self.routes.iter_mut().find(|same| same[0].path.canonical() == canonical) {
-            same.push(Arc::new(route));
+        if let Some(place) = self.places.get(&canonical) {
+            self.routes[*place].push(Arc::new(route));
             return;
         }
-        match self.router.insert(canonical, self.routes.len()) {
-            Ok(()) => self.routes.push(vec![Arc::new(route)]),
+        match self.router.insert(canonical.clone(), self.routes.len()) {
+            Ok(()) => {
+                self.places.insert(canonical, self.routes.len());
+                self.routes.push(vec![Arc::new(route)]);
+            }
             // Nothing that a pattern can be is refused; if it is, the route is not there and nobody gets its requests.
             Err(error) => {
                 tracing::error!(app = %route.app_name, route = %route.name, %error, "a route cannot be used")
@@ -144,7 +177,7 @@ impl Paths {
         let found = self.router.at(path).ok()?;
         let same = &self.routes[*found.value];
         let Some(route) = same.iter().find(|route| route.takes(method)) else {
-            return Some(Found::Methods(methods(same)));
+            return Some(Found::Methods(same[0].clone(), methods(same)));
         };
         let values = found.params.iter().map(|(_, value)| value.to_owned());
         let parameters = route.path.parameters().iter().cloned().zip(values).collect();
@@ -169,8 +202,8 @@ pub fn decode(parameters: &[(Arc<str>, String)]) -> Vec<(String, String)> {
     parameters.iter().map(|(name, value)| (name.to_string(), decoded(value))).collect()
 }
 
-impl std::fmt::Debug for RouteTable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for RouteTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RouteTable").field("hosts", &self.hosts.len()).finish_non_exhaustive()
     }
 }
@@ -198,7 +231,9 @@ mod tests {
         let found = table.find(host, method, path).or_else(|| table.find_rest(method, path));
         match found {
             None => "nothing".to_owned(),
-            Some(Found::Methods(methods)) => methods.iter().map(Method::as_str).collect::<Vec<_>>().join(","),
+            Some(Found::Methods(_, methods)) => {
+                methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",")
+            }
             Some(Found::Route(route, parameters)) => {
                 let parameters = decode(&parameters);
                 let pairs = parameters.iter().map(|(name, value)| format!(" {name}={value}"));

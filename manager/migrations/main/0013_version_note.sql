@@ -2,14 +2,13 @@
 -- read without going through that.
 
 create table version_note (
-    version_id   integer primary key references script_version (id) on delete cascade,
+    version_id integer primary key references script_version (id) on delete cascade,
     -- What whoever uploaded it has said of it.
-    message      text,
+    message    text,
     -- The name of the principal that has uploaded it. Null in dev mode.
-    author       text,
-    -- How its smoke call went, if there was one: the status of the answer, and the fuel that it took.
-    smoke_status bigint,
-    smoke_fuel   bigint
+    author     text,
+    -- Fuel that its smoke call took, if there was one.
+    smoke_fuel bigint
 );
 
 -- The version that was active before, for going back to it.

@@ -1,15 +1,20 @@
-//! The audit log: every request that may change something is written down before it is done, and how it ended after it.
+//! The audit log: every request that may change how the server and its apps are set up is written down before it is done,
+//! and how it ended after it.
 
 use std::panic::resume_unwind;
+use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -17,10 +22,11 @@ use utoipa_axum::routes;
 
 use crate::api::State;
 use crate::api::apps::timestamp;
-use crate::api::auth::Admin;
+use crate::api::auth::{Admin, Needs};
 use crate::api::caller::{Caller, client_ip};
 use crate::api::query::{List, Query, cursor, invalid, limit, time};
 use crate::name::Name;
+use crate::scope::Permission;
 use crate::store::audit::{self, Filter, NewEntry};
 
 /// How many entries a page has when the client does not say, and at most.
@@ -36,7 +42,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(list_audit))
 }
 
-/// Somebody has changed something, or has tried to.
+/// Somebody who may has changed something, or has tried to.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditEntry {
     /// Its number; later entries have larger ones.
@@ -114,8 +120,8 @@ pub(crate) struct AuditQuery {
 
 /// Read the audit log, the newest entry first.
 ///
-/// Every request of somebody who is known, other than those that only read, also one that was refused. The newest 100 000
-/// are kept.
+/// Every request that was allowed and may have changed something, but for those that set keys or send events, which are what
+/// apps work with. Of each app the newest 10 000 are kept.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "audit", security(("token" = ["admin"])), params(AuditQuery),
     responses(
@@ -144,23 +150,55 @@ async fn list_audit(
     Ok(Json(List::new(log, entries, |entry| entry.seq.to_string())))
 }
 
-/// The middleware that writes it. Nothing is changed that could not be written down.
+/// The number of the entry of a request, once there is one.
+#[derive(Debug, Clone, Default)]
+struct Slot(Arc<OnceLock<u64>>);
+
+/// How many entries are written at the same time. They share one connection with everything else that is stored, so those who
+/// change much must not be all who stand there.
+static TURNS: Semaphore = Semaphore::const_new(8);
+
+/// Write down what a request that was allowed is about to do, if it may change something. Values of keys and events that are
+/// sent are what apps work with, not how they are set up: they are not written down.
+///
+/// # Errors
+///
+/// It cannot be written: then nothing may be changed.
+pub(super) async fn begin(
+    parts: &Parts,
+    state: &State,
+    caller: &Caller,
+    needs: Needs,
+) -> Result<(), Problem> {
+    let Some(slot) = parts.extensions.get::<Slot>() else { return Ok(()) };
+    let is_data = matches!(needs, Needs::App(Permission::Invoke)) || collection(parts) == Some("kv");
+    let (Some(entry), false) = (entry(parts, caller), is_data) else { return Ok(()) };
+    let _turn = TURNS.acquire().await;
+    let seq = state.store.audit(&entry).await?;
+    let _ = slot.0.set(seq);
+    Ok(())
+}
+
+/// The middleware that writes down how it has ended.
 pub(crate) async fn record(
     axum::extract::State(state): axum::extract::State<State>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(entry) = entry(&request) else { return next.run(request).await };
-    let seq = match state.store.audit(&entry).await {
-        Ok(seq) => seq,
-        Err(error) => return Problem::from(error).into_response(),
-    };
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return next.run(request).await;
+    }
+    let slot = Slot::default();
+    request.extensions_mut().insert(slot.clone());
     // To its end even if the client has gone: what it asked for may have happened.
     let whole = async move {
         let response = next.run(request).await;
-        let code = response.extensions().get::<Problem>().map(|problem| problem.code().as_str());
-        // The store logs why it fails, and the entry says then that nothing is known.
-        let _ = state.store.audit_ended(seq, response.status().as_u16(), code).await;
+        if let Some(seq) = slot.0.get() {
+            let code = response.extensions().get::<Problem>().map(|problem| problem.code().as_str());
+            let _turn = TURNS.acquire().await;
+            // The store logs why it fails, and the entry says then that nothing is known.
+            let _ = state.store.audit_ended(*seq, response.status().as_u16(), code).await;
+        }
         response
     };
     match tokio::spawn(whole.in_current_span()).await {
@@ -170,28 +208,31 @@ pub(crate) async fn record(
     }
 }
 
-/// What to write down of a request; none if it only reads, or comes from nobody who is known.
-fn entry(request: &Request) -> Option<NewEntry> {
-    let method = request.method();
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        return None;
-    }
-    let (kind, name) = match request.extensions().get::<Caller>()? {
+/// What to write down of a request; none if it comes from nobody who is known.
+fn entry(parts: &Parts, caller: &Caller) -> Option<NewEntry> {
+    let (kind, name) = match caller {
         Caller::Dev => ("dev".to_owned(), None),
         Caller::Known(known) => (known.kind.clone(), Some(known.name.clone())),
         Caller::Nobody | Caller::Unknown | Caller::Limited { .. } => return None,
     };
-    let path = request.uri().path();
+    let path = parts.uri.path();
+    // Handlers decode it, too: nobody hides from the log of an app by another way to write its name.
     let app = path.strip_prefix("/api/v1/apps/").and_then(|rest| rest.split('/').next());
+    let app = app.and_then(|app| percent_decode_str(app).decode_utf8().ok());
     Some(NewEntry {
         kind,
         name,
-        client_ip: Some(client_ip(request).to_string()),
-        method: method.to_string(),
+        client_ip: Some(client_ip(&parts.extensions).to_string()),
+        method: parts.method.to_string(),
         path: path.get(..MAX_PATH).unwrap_or(path).to_owned(),
-        app: app.filter(|app| Name::parse(app).is_ok()).map(str::to_owned),
-        request_id: request_id(request.headers()),
+        app: app.filter(|app| Name::parse(app).is_ok()).map(std::borrow::Cow::into_owned),
+        request_id: request_id(&parts.headers),
     })
+}
+
+/// What of an app the path is about, such as `kv`.
+fn collection(parts: &Parts) -> Option<&str> {
+    parts.uri.path().strip_prefix("/api/v1/apps/")?.split('/').nth(1)
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use crate::api::State;
+use crate::api::audit;
 use crate::api::caller::Caller;
 use crate::api::path::{AppPath, ExecutionPath};
 use crate::name::Name;
@@ -92,8 +93,14 @@ impl<R: Rule> FromRequestParts<State> for May<R> {
     }
 }
 
-/// Who has sent the request, if they may.
+/// Who has sent the request, if they may. What may change something is written down.
 async fn allowed(parts: &mut Parts, state: &State, needs: Needs) -> Result<Caller, Problem> {
+    let caller = checked(parts, state, needs).await?;
+    audit::begin(parts, state, &caller, needs).await?;
+    Ok(caller)
+}
+
+async fn checked(parts: &mut Parts, state: &State, needs: Needs) -> Result<Caller, Problem> {
     let caller = Caller::of(parts).clone();
     let refused = |detail: &str| Err(Problem::new(Code::Unauthorized).detail(detail));
     let scopes = match &caller {

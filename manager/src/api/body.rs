@@ -102,12 +102,26 @@ pub(crate) async fn read_as(
     body: Body,
     limit: u64,
 ) -> Result<Bytes, Problem> {
+    check_type(wanted, what, headers)?;
+    read(headers, body, limit, Code::BodyTooLarge).await
+}
+
+/// Refuse a body that is not said to be JSON. `what` it is is said then.
+///
+/// # Errors
+///
+/// `media-type-unsupported`.
+pub(crate) fn check_json(headers: &HeaderMap, what: &str) -> Result<(), Problem> {
+    check_type("application/json", what, headers)
+}
+
+fn check_type(wanted: &str, what: &str, headers: &HeaderMap) -> Result<(), Problem> {
     refuse_encoded(headers, what)?;
     if media_type(headers) != wanted {
         let detail = format!("Send the {what} as {wanted}.");
         return Err(Problem::new(Code::MediaTypeUnsupported).detail(detail));
     }
-    read(headers, body, limit, Code::BodyTooLarge).await
+    Ok(())
 }
 
 /// Read a body of at most `limit` bytes. One that is longer is not read to its end and is `too_large`.

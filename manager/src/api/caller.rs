@@ -7,8 +7,9 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderMap;
 use http::request::Parts;
+use http::{Extensions, HeaderMap};
+use picloud_host::attempts::Subject;
 
 use crate::api::{Auth, State};
 use crate::identity::{Known, bearer};
@@ -46,6 +47,15 @@ impl Caller {
         }
     }
 
+    /// Whether this one may do everything.
+    pub(crate) fn may_all(&self) -> bool {
+        match self {
+            Self::Dev => true,
+            Self::Known(known) => known.scopes.allow_server(),
+            Self::Nobody | Self::Unknown | Self::Limited { .. } => false,
+        }
+    }
+
     /// Whether this one may do something with an app.
     pub(crate) fn may(&self, app: &str, permission: Permission) -> bool {
         match self {
@@ -64,7 +74,7 @@ impl Caller {
         if let Some(known) = state.bearers.find(token) {
             return Self::Known(known);
         }
-        match state.attempts.failed(address, state.clock.now_ms()) {
+        match state.attempts.failed(Subject::Tokens, address, state.clock.now_ms()) {
             Ok(()) => Self::Unknown,
             Err(wait_ms) => Self::Limited { retry_after_secs: wait_ms.div_ceil(1000) },
         }
@@ -77,13 +87,13 @@ pub(crate) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = Caller::new(&state, request.headers(), client_ip(&request));
+    let caller = Caller::new(&state, request.headers(), client_ip(request.extensions()));
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
 
 /// The address that a request came from.
-pub(crate) fn client_ip(request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+pub(crate) fn client_ip(extensions: &Extensions) -> IpAddr {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
     peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip().to_canonical())
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use http::header;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ArrayItems, Schema};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -153,12 +153,28 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// Say that every error is a problem document, so that no route has to.
 fn describe_problems(operation: &mut Operation) {
+    let parameters = || {
+        operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        })
+    };
+    let has_query = parameters().any(|parameter| parameter.parameter_in == ParameterIn::Query);
+    let has_precondition = parameters().any(|parameter| parameter.name.starts_with("If-"));
+    let has_body = operation.request_body.is_some();
     let problem = || Content::new(Some(Ref::from_schema_name(ProblemDocument::name())));
     let mut add = |status: &str, description: &str| {
         let response = ResponseBuilder::new().description(description).build();
         operation.responses.responses.entry(status.into()).or_insert_with(|| response.into());
     };
-    add("400", "`request-invalid`, `name-invalid`: the path or a header cannot be.");
+    if has_body {
+        add("408", "`body-timeout`");
+    }
+    if has_precondition {
+        add("412", "`precondition-failed`");
+    }
+    let query = if has_query { ", `query-invalid`" } else { "" };
+    add("400", &format!("`request-invalid`, `name-invalid`{query}"));
     add("500", "`internal`");
     add("503", "`storage-unavailable`");
     // Without anything that opens it, it is open.

@@ -5,6 +5,7 @@ use picloud_host::problem::{Code, Problem};
 
 use crate::name::NameError;
 use crate::store::ChangeError;
+use crate::store::route::RouteConflict;
 
 impl From<NameError> for Problem {
     fn from(error: NameError) -> Self {
@@ -24,6 +25,9 @@ impl From<ChangeError> for Problem {
             ChangeError::NoScript => Self::new(Code::ScriptNotFound),
             ChangeError::NoVersion => Self::new(Code::VersionNotFound),
             ChangeError::NoRoute => Self::new(Code::RouteUnknown),
+            ChangeError::Route(shared @ RouteConflict::Shared(_)) => {
+                Self::new(Code::Forbidden).detail(shared.to_string())
+            }
             ChangeError::Route(conflict) => Self::new(Code::RouteConflict).detail(conflict.to_string()),
             ChangeError::TooManyRoutes => Self::new(Code::TooManyRoutes),
             ChangeError::NoTrigger => Self::new(Code::TriggerNotFound),

@@ -22,7 +22,7 @@ use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
 use crate::name::Name;
 use crate::store::Precondition;
-use crate::store::route::StoredRoute;
+use crate::store::route::{MayClaim, StoredRoute};
 use crate::store::script::Put;
 use body::{Body, RouteBody};
 
@@ -104,7 +104,8 @@ async fn get_route(
 
 /// Make a route, or give it another form.
 ///
-/// From the answer on, requests are compared with it as it is now.
+/// From the answer on, requests are compared with it as it is now. Paths that begin with the app's name are the app's own; a
+/// host, or what begins with something else, is given to it with the scope `admin` by the first route there.
 #[utoipa::path(
     put, path = "/api/v1/apps/{app}/routes/{name}", tag = "routes", security(("token" = ["app:{app}:admin"])),
     params(
@@ -127,7 +128,7 @@ async fn get_route(
     ),
 )]
 async fn put_route(
-    _: AppAdmin,
+    who: AppAdmin,
     state: State,
     path: RoutePath,
     precondition: Precondition,
@@ -139,8 +140,9 @@ async fn put_route(
     body::check_address(&route).map_err(invalid)?;
     check_secret(&state, app, &route.access).map_err(invalid)?;
     let location = format!("/api/v1/apps/{}/routes/{}", path.app, path.name);
+    let may_claim = if who.caller.may_all() { MayClaim::Anything } else { MayClaim::Nothing };
     let store = state.store;
-    let change = async move { store.put_route(&route, &config, &precondition).await };
+    let change = async move { store.put_route(&route, &config, may_claim, &precondition).await };
     let (put, stored) = state.publisher.change(change).await?;
     let answer = ([(header::ETAG, etag(&stored.tag()))], Json(Shown::from(stored)));
     Ok(match put {

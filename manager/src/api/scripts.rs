@@ -21,6 +21,7 @@ use crate::api::query::{List, PageQuery, Query, invalid};
 use crate::api::routes::body::{AccessBody, RouteAccess};
 use crate::api::routes::check_secret;
 use crate::name::Name;
+use crate::scope::Permission;
 use crate::store::Precondition;
 use crate::store::script::{self, Put, Upload};
 
@@ -178,7 +179,7 @@ async fn put_script(
     let (message, author) = (check_message(query.message)?, who.caller.name());
     let keep = state.quotas_of(&path.app).versions;
     let report = state.load(&path.app, &source).await?;
-    let upload = Upload { source, report, message, author, keep, smoke: None, activate: true };
+    let upload = Upload { source, report, message, author, keep, smoke_fuel: None, activate: true };
     let store = state.store;
     let location = format!("/api/v1/apps/{}/scripts/{}", path.app, path.name);
     let change = async move { store.put_script(app, &path.name, &upload, &precondition).await };
@@ -215,7 +216,8 @@ async fn get_script(
 
 /// Delete a script with all its versions.
 ///
-/// Calls under way end as if it were still there.
+/// Calls under way end as if it were still there. One that asks who calls takes the scope `app:{app}:admin`, since a new one of
+/// the name would ask nobody.
 #[utoipa::path(
     delete, path = "/api/v1/apps/{app}/scripts/{name}", tag = "scripts", security(("token" = ["app:{app}:deploy"])),
     params(
@@ -229,12 +231,18 @@ async fn get_script(
     ),
 )]
 async fn delete_script(
-    _: Deployer,
+    who: Deployer,
     state: State,
     path: ScriptPath,
     precondition: Precondition,
 ) -> Result<StatusCode, Problem> {
     let app = state.app_id(&path.app).await?;
+    let asks = state.store.script(app, &path.name).await?.is_some_and(|script| !script.access.is_none());
+    if asks && !who.caller.may(path.app.as_str(), Permission::Admin) {
+        let detail =
+            format!("The script asks who calls: to delete it needs the scope app:{}:admin.", path.app);
+        return Err(Problem::new(Code::Forbidden).detail(detail));
+    }
     let store = state.store;
     let change = async move { store.delete_script(app, &path.name, &precondition).await };
     state.publisher.change(change).await?;

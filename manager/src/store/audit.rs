@@ -6,8 +6,14 @@ use sqlx::FromRow;
 use crate::store::column::{to_i64, to_u64};
 use crate::store::{Store, failed};
 
-/// How many entries are kept; the oldest go first.
-pub const KEPT_ENTRIES: i64 = 100_000;
+/// How many entries are kept of each app; the oldest go first.
+const KEPT_OF_APP: i64 = 10_000;
+
+/// How many entries are kept of all together.
+const KEPT: i64 = 1_000_000;
+
+/// The oldest are looked for each time that so many new ones have come.
+const EACH: i64 = 100;
 
 /// A request that is about to change something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,10 +110,17 @@ impl Store {
             .bind(&entry.request_id)
             .fetch_one(&mut *tx)
             .await?;
-            sqlx::query("delete from audit where seq <= $1")
-                .bind(seq - KEPT_ENTRIES)
+            if seq % EACH == 0 {
+                sqlx::query("delete from audit where seq <= $1").bind(seq - KEPT).execute(&mut *tx).await?;
+                sqlx::query(
+                    "delete from audit where app = $1 and seq <= \
+                     (select seq from audit where app = $1 order by seq desc limit 1 offset $2)",
+                )
+                .bind(&entry.app)
+                .bind(KEPT_OF_APP)
                 .execute(&mut *tx)
                 .await?;
+            }
             tx.commit().await?;
             Ok(to_u64(seq))
         };
@@ -210,16 +223,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_entries_go_when_there_are_too_many() {
+    async fn the_oldest_entries_go_and_no_app_drives_out_those_of_another() {
         let test = TestStore::new().await;
-        test.store.audit(&entry("old", None)).await.unwrap();
-        sqlx::query("update sqlite_sequence set seq = $1 where name = 'audit'")
-            .bind(KEPT_ENTRIES)
+        let first = test.store.audit(&entry("ann", Some("shop"))).await.unwrap();
+        sqlx::query(
+            "with recursive n (n) as (select 2 union all select n + 1 from n where n < 10099) \
+             insert into audit (seq, at_ms, kind, method, path, app) select n, 0, 'token', 'PUT', '/', 'bob' from n",
+        )
+        .execute(&test.database.write)
+        .await
+        .unwrap();
+        let newest = test.store.audit(&entry("bob", Some("bob"))).await.unwrap();
+        assert_eq!(newest, 10_100);
+        let of = async |app: &str| {
+            let filter = Filter { app: Some(app.to_owned()), ..Filter::default() };
+            let log = test.store.audit_log(&filter, None, 20_000).await.unwrap();
+            log.iter().map(|entry| entry.seq).collect::<Vec<_>>()
+        };
+        let bobs = of("bob").await;
+        assert_eq!((bobs.len(), bobs[0], bobs[9_999]), (10_000, 10_100, 101));
+        assert_eq!(of("shop").await, [first]);
+        sqlx::query("update sqlite_sequence set seq = 1999999 where name = 'audit'")
             .execute(&test.database.write)
             .await
             .unwrap();
-        let newest = test.store.audit(&entry("new", None)).await.unwrap();
-        let log = test.store.audit_log(&Filter::default(), None, 10).await.unwrap();
-        assert_eq!(log.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [newest]);
+        test.store.audit(&entry("new", None)).await.unwrap();
+        assert_eq!(test.store.audit_log(&Filter::default(), None, 10).await.unwrap().len(), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use picloud_host::call::AppId;
 use picloud_host::ports::StoreError;
-use picloud_host::route::{Route, RouteConfig};
+use picloud_host::route::{Claimed, Route, RouteConfig};
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
@@ -12,6 +12,9 @@ use crate::store::{ChangeError, Precondition, Store, failed};
 
 /// The most routes that an app can have.
 pub const MAX_ROUTES: usize = 200;
+
+/// All routes of an app together, in bytes of JSON: they are kept in memory. The last one may be over it.
+const MAX_ROUTE_BYTES: i64 = 1 << 20;
 
 /// A route as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,20 @@ pub enum RouteConflict {
     /// What it takes belongs to another app.
     #[error("{0}")]
     Claimed(String),
+    /// What it takes is for all apps, and the app has not been given it.
+    #[error(
+        "{0} is what all apps share: who makes the first route there needs the scope admin; others of the app follow"
+    )]
+    Shared(String),
+}
+
+/// Whether somebody may take for an app what there is once for all apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayClaim {
+    /// What nobody has.
+    Anything,
+    /// What the app has already, and what begins with its name.
+    Nothing,
 }
 
 /// A row of [`select_route`].
@@ -122,12 +139,13 @@ impl Store {
         &self,
         route: &Route,
         config: &RouteConfig,
+        may_claim: MayClaim,
         precondition: &Precondition,
     ) -> Result<(Put, StoredRoute), ChangeError> {
         let mut tx = self.begin().await?;
         let before = find(&mut tx, route.app, &route.name).await?;
         precondition.check(before.as_ref().map(StoredRoute::tag).as_deref())?;
-        check_place(&mut tx, route).await?;
+        check_place(&mut tx, route, may_claim).await?;
         let put = match &before {
             Some(stored) if stored.config == *config => Put::Unchanged,
             Some(_) => Put::Replaced,
@@ -220,18 +238,26 @@ async fn find(
 }
 
 /// Whether a route can be there beside all others, and beside all apps.
-async fn check_place(tx: &mut SqliteConnection, route: &Route) -> Result<(), ChangeError> {
+async fn check_place(
+    tx: &mut SqliteConnection,
+    route: &Route,
+    may_claim: MayClaim,
+) -> Result<(), ChangeError> {
     let rows: Vec<Row> = sqlx::query_as(ALL).fetch_all(&mut *tx).await?;
     let routes: Vec<Route> = rows.into_iter().filter_map(Row::into_route).collect();
     let (own, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(|other| other.app == route.app);
-    let mut own = own.into_iter().filter(|other| other.name != route.name).peekable();
     let claims = route.claims();
+    let has_it = own.iter().any(|other| other.claims() == claims);
+    if may_claim == MayClaim::Nothing && !has_it && claims != Claimed::First(route.app_name.to_string()) {
+        return Err(RouteConflict::Shared(claims.to_string()).into());
+    }
+    let own = own.into_iter().filter(|other| other.name != route.name);
     if others.iter().any(|other| other.claims().overlaps(&claims)) {
         // Not whose it is: apps do not learn of one another.
         let what = "another app has a route for this host, or for paths that begin like this one";
         return Err(RouteConflict::Claimed(what.to_owned()).into());
     }
-    if let picloud_host::route::Claimed::First(first) = &claims {
+    if let Claimed::First(first) = &claims {
         let taken: Option<i64> =
             sqlx::query_scalar("select id from app where name = $1 and id <> $2 and deleted_ms is null")
                 .bind(first)
@@ -244,13 +270,20 @@ async fn check_place(tx: &mut SqliteConnection, route: &Route) -> Result<(), Cha
         }
     }
     let mut count = 0;
-    for other in own.by_ref() {
+    for other in own {
         count += 1;
         if other.conflicts(route) {
             return Err(RouteConflict::Route(other.name.to_string()).into());
         }
     }
-    if count >= MAX_ROUTES {
+    let bytes: i64 = sqlx::query_scalar(
+        "select coalesce(sum(octet_length(config)), 0) from route where app_id = $1 and name <> $2",
+    )
+    .bind(route.app.0)
+    .bind(&*route.name)
+    .fetch_one(&mut *tx)
+    .await?;
+    if count >= MAX_ROUTES || bytes > MAX_ROUTE_BYTES {
         return Err(ChangeError::TooManyRoutes);
     }
     Ok(())
@@ -259,7 +292,7 @@ async fn check_place(tx: &mut SqliteConnection, route: &Route) -> Result<(), Cha
 /// Whether paths that begin with this name are taken by a route of some app, so that no other app can be called so.
 pub(super) async fn claims_name(tx: &mut SqliteConnection, name: &Name) -> sqlx::Result<bool> {
     let rows: Vec<Row> = sqlx::query_as(ALL).fetch_all(tx).await?;
-    let claimed = picloud_host::route::Claimed::First(name.to_string());
+    let claimed = Claimed::First(name.to_string());
     Ok(rows.into_iter().filter_map(Row::into_route).any(|route| route.claims() == claimed))
 }
 
@@ -285,8 +318,40 @@ mod tests {
         title: &str,
         config: &RouteConfig,
     ) -> Result<Put, ChangeError> {
-        let route = config.understood(app, "x", title).unwrap();
-        test.store.put_route(&route, config, &Precondition::default()).await.map(|(put, _)| put)
+        put_as(test, app, title, config, MayClaim::Anything).await
+    }
+
+    async fn put_as(
+        test: &TestStore,
+        app: AppId,
+        title: &str,
+        config: &RouteConfig,
+        may_claim: MayClaim,
+    ) -> Result<Put, ChangeError> {
+        let name = if app == test.app { "default" } else { "other" };
+        let route = config.understood(app, name, title).unwrap();
+        test.store.put_route(&route, config, may_claim, &Precondition::default()).await.map(|(put, _)| put)
+    }
+
+    #[tokio::test]
+    async fn what_all_apps_share_is_given_to_an_app_and_not_taken() {
+        let (test, other) = two_apps().await;
+        let shared = [
+            config(Some("a.org"), "/x", &[]),
+            config(None, "/login", &[]),
+            config(None, "/", &[]),
+            config(None, "/{*rest}", &[]),
+        ];
+        for config in &shared {
+            let refused = put_as(&test, other, "mine", config, MayClaim::Nothing).await;
+            assert!(matches!(refused, Err(ChangeError::Route(RouteConflict::Shared(_)))), "{config:?}");
+        }
+        put_as(&test, other, "own", &config(None, "/other/x/{y}", &[]), MayClaim::Nothing).await.unwrap();
+        put(&test, other, "given", &shared[0]).await.unwrap();
+        put_as(&test, other, "more", &config(Some("a.org"), "/y", &[]), MayClaim::Nothing).await.unwrap();
+        let wider =
+            put_as(&test, other, "wider", &config(Some("*.a.org"), "/y", &[]), MayClaim::Nothing).await;
+        assert!(matches!(wider, Err(ChangeError::Route(RouteConflict::Shared(_)))));
     }
 
     async fn two_apps() -> (TestStore, AppId) {

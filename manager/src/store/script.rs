@@ -78,19 +78,10 @@ pub struct Upload {
     pub author: Option<String>,
     /// How many versions of the script to keep, with this one; none: all. The oldest go, but never the active one.
     pub keep: Option<u64>,
-    /// How its smoke call went.
-    pub smoke: Option<Smoke>,
+    /// Fuel that its smoke call took, if there was one.
+    pub smoke_fuel: Option<u64>,
     /// Whether it is called from then on. The first version of a script always is.
     pub activate: bool,
-}
-
-/// How a smoke call went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Smoke {
-    /// The status of the answer.
-    pub status: u16,
-    /// Fuel that it took.
-    pub fuel: u64,
 }
 
 /// What became of an upload.
@@ -98,7 +89,7 @@ pub struct Smoke {
 pub enum Put {
     /// The script is new; the source is its version 1.
     Created,
-    /// The source is a new version, now active.
+    /// The source is a new version; it is active, unless it is not to be yet.
     Replaced,
     /// The source was the active one already: nothing was written.
     Unchanged,
@@ -331,19 +322,16 @@ async fn insert_version(
 
 /// Keep what is told about a version, if there is anything.
 async fn insert_note(tx: &mut SqliteConnection, version_id: i64, upload: &Upload) -> Result<(), sqlx::Error> {
-    if upload.message.is_none() && upload.author.is_none() && upload.smoke.is_none() {
+    if upload.message.is_none() && upload.author.is_none() && upload.smoke_fuel.is_none() {
         return Ok(());
     }
-    sqlx::query(
-        "insert into version_note (version_id, message, author, smoke_status, smoke_fuel) values ($1, $2, $3, $4, $5)",
-    )
-    .bind(version_id)
-    .bind(&upload.message)
-    .bind(&upload.author)
-    .bind(upload.smoke.map(|smoke| i64::from(smoke.status)))
-    .bind(upload.smoke.map(|smoke| to_i64(smoke.fuel)))
-    .execute(tx)
-    .await?;
+    sqlx::query("insert into version_note (version_id, message, author, smoke_fuel) values ($1, $2, $3, $4)")
+        .bind(version_id)
+        .bind(&upload.message)
+        .bind(&upload.author)
+        .bind(upload.smoke_fuel.map(to_i64))
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

@@ -137,7 +137,7 @@ pub(crate) fn upload(source: &str) -> Upload {
         message: None,
         author: None,
         keep: None,
-        smoke: None,
+        smoke_fuel: None,
         activate: true,
     }
 }

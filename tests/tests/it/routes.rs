@@ -174,3 +174,76 @@ async fn asynchronous_calls_and_records_keep_the_route() {
     let record = app.get(&format!("/api/v1/apps/default/executions/{}", call.execution_id())).await.json();
     assert_eq!(record["path"], "/users/8");
 }
+
+/// A host that belongs to an app has nothing of another one, and what begins with the name of an app is for no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_and_the_name_of_an_app_are_boundaries() {
+    let app = server().await;
+    app.deploy("echo", ECHO).await;
+    assert_eq!(Reply::of(app.request("PUT", "/api/v1/apps/bob").json(&json!({}))).await.status, 201);
+    let put = app.request("PUT", "/api/v1/apps/bob/scripts/mine").body("\"bob's\"");
+    assert!(Reply::of(put).await.is_success());
+    route(&app, "shop", json!({ "host": "shop.example", "path": "/cart", "script": "echo" })).await;
+    let of_bob = async |name: &str, route: Value, token: Option<&str>| {
+        let path = format!("/api/v1/apps/bob/routes/{name}");
+        let request = match token {
+            Some(token) => app.anonymous("PUT", &path).bearer_auth(token),
+            None => app.request("PUT", &path),
+        };
+        Reply::of(request.json(&route)).await
+    };
+    assert_eq!(of_bob("rest", json!({ "path": "/{*rest}", "script": "mine" }), None).await.status, 201);
+    assert_eq!(of_bob("login", json!({ "path": "/login", "script": "mine" }), None).await.status, 201);
+    // At the host of `default` bob has nothing.
+    for path in ["/bob/mine", "/login", "/anything"] {
+        at(&app, "shop.example", "GET", path).await.assert_problem(404, "route-not-found");
+        assert_eq!(at(&app, "other.example", "GET", path).await.text(), "bob's");
+    }
+    assert_eq!(at(&app, "shop.example", "GET", "/default/echo").await.status, 200);
+    // A script of `default` that is not there, or not there any more, is not bob's to answer for.
+    at(&app, "other.example", "POST", "/default/gone").await.assert_problem(404, "route-not-found");
+    // What all apps share is given by whoever may do everything, and not taken.
+    let body = json!({ "name": "bob", "scopes": ["app:bob:admin"] });
+    let token = Reply::of(app.request("POST", "/api/v1/tokens").json(&body)).await.json();
+    let token = token["token"].as_str().unwrap().to_owned();
+    for route in [
+        json!({ "host": "cloud.example", "path": "/{*rest}", "script": "mine" }),
+        json!({ "path": "/pay", "script": "mine" }),
+    ] {
+        of_bob("more", route, Some(&token)).await.assert_problem(403, "forbidden");
+    }
+    assert_eq!(
+        of_bob("own", json!({ "path": "/bob/x/{y}", "script": "mine" }), Some(&token)).await.status,
+        201
+    );
+    assert_eq!(
+        of_bob("in", json!({ "path": "/login/in", "script": "mine" }), Some(&token)).await.status,
+        201
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_writes_into_a_redirect_stays_small_and_is_not_looked_through() {
+    let app = server().await;
+    let target = json!({ "location": "/new/{a}/{b}" });
+    route(&app, "old", json!({ "path": "/old/{a}/{b}", "redirect": target })).await;
+    let bomb = format!("/old/{}/{}", "{b}".repeat(900), "x".repeat(2000));
+    let moved = at(&app, "x", "GET", &bomb).await;
+    assert!(moved.status == 308 || moved.status == 400, "{moved}");
+    assert!(moved.header("location").is_none_or(|location| location.len() < 8 << 10));
+    let long = format!("/old/{}/{}", "x".repeat(5000), "y".repeat(5000));
+    at(&app, "x", "GET", &long).await.assert_problem(400, "request-invalid");
+}
+
+/// Whom a trusted proxy says that it has the request from, the script sees; whoever else says so is not believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_of_a_client_is_that_before_trusted_proxies() {
+    let source = "fn handle(req) { req.client_ip }";
+    for (trusted, expected) in [("127.0.0.0/8", "203.0.113.7"), ("10.0.0.0/8", "127.0.0.1")] {
+        let network = trusted.parse().unwrap();
+        let app = TestApp::builder().config(|config| config.trusted_proxies = vec![network]).start().await;
+        app.deploy("ip", source).await;
+        let call = app.request("GET", "/default/ip").header("x-forwarded-for", "1.2.3.4, 203.0.113.7");
+        assert_eq!(Reply::of(call).await.text(), expected);
+    }
+}

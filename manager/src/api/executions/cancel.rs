@@ -11,6 +11,7 @@ use picloud_host::problem::{Code, Problem};
 use super::kept::cancelled;
 use crate::api::State;
 use crate::api::auth::ExecutionAccess;
+use crate::api::events::commit_failed;
 use crate::store::execution;
 use crate::telemetry::Pending;
 
@@ -48,9 +49,9 @@ pub(super) async fn cancel(state: &State, access: &ExecutionAccess) -> Result<()
                 state.running.cancel(id);
                 return Ok(());
             }
-            Err(CommitError::Store(error)) => return Err(error.into()),
             // It has begun to run, or has ended.
-            Err(_) => {}
+            Err(CommitError::Conflict | CommitError::EventGone) => {}
+            Err(error) => return Err(commit_failed(error)),
         }
     }
     Err(refused("It keeps changing its state."))

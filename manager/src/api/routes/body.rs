@@ -10,7 +10,7 @@ use crate::api::State;
 use crate::api::body::read_as;
 
 /// The longest body, in bytes: a static answer and what goes with it.
-const MAX_BYTES: u64 = 256 << 10;
+const MAX_BYTES: u64 = 192 << 10;
 
 /// Which requests are taken, and what they lead to: a script, another address, or an answer that is always the same.
 #[derive(ToSchema)]
@@ -22,7 +22,7 @@ pub(crate) struct RouteBody {
     /// Upper case; every method when not given. `GET` includes `HEAD`.
     #[schema(max_items = 16, example = json!(["GET"]))]
     methods: Option<Vec<String>>,
-    /// Parts between `/`; `{name}` for any one of them, `{*name}` at the end for any number.
+    /// Parts between `/`; `{name}` for any one of them, `{*name}` at the end for one or more.
     #[schema(example = "/users/{id}")]
     path: String,
     /// The script that answers. It may be uploaded later.

@@ -14,7 +14,7 @@ use picloud_host::ingress::BodyMemory;
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader, Trial};
 use picloud_host::ports::Clock;
-use picloud_host::problem::Code;
+use picloud_host::problem::{Code, Problem};
 use picloud_host::quota::Quotas;
 use picloud_host::sequencer::SequencerOptions;
 use serde_json::Value;
@@ -65,8 +65,8 @@ impl Loader for FakeLoader {
         }
     }
 
-    async fn trial(&self, trial: Trial) -> Outcome {
-        tried(&trial)
+    async fn trial(&self, trial: Trial) -> Result<Outcome, Problem> {
+        Ok(tried(&trial))
     }
 }
 

@@ -123,7 +123,10 @@ async fn whatever_changes_something_is_written_down_and_how_it_ended() {
     api.send("DELETE", &script("a"), &[("authorization", "Bearer no")], "")
         .await
         .problem(401, "unauthorized");
-    let key = "/api/v1/apps/default/kv/visits?ttl_ms=1000";
+    with(&api, &admin, "PUT", "/api/v1/apps/default/kv/visits", json!(1)).await;
+    let gone = "/api/v1/apps/%64efault/scripts/a?x=1";
+    with(&api, &admin, "DELETE", gone, Value::Null).await.problem(404, "script-not-found");
+    let key = "/api/v1/apps/default/config/visits";
     let headers = [("authorization", &*format!("Bearer {admin}")), ("x-request-id", "r-1")];
     let headers = [headers[0], headers[1], ("content-type", "application/json")];
     assert_eq!(api.send("PUT", key, &headers, "1").await.status, 201);
@@ -145,8 +148,8 @@ async fn whatever_changes_something_is_written_down_and_how_it_ended() {
     assert_eq!(
         told,
         [
-            "admin PUT /api/v1/apps/default/kv/visits default 201 -",
-            "reader DELETE /api/v1/apps/default/scripts/a default 403 forbidden",
+            "admin PUT /api/v1/apps/default/config/visits default 201 -",
+            "admin DELETE /api/v1/apps/%64efault/scripts/a default 404 script-not-found",
             "admin POST /api/v1/tokens - 201 -",
         ]
     );
@@ -155,7 +158,7 @@ async fn whatever_changes_something_is_written_down_and_how_it_ended() {
         let path = format!("/api/v1/audit?{query}");
         with(&api, &admin, "GET", &path, Value::Null).await.json()["items"].as_array().unwrap().len()
     };
-    assert_eq!((count("app=default").await, count("name=reader").await, count("limit=1").await), (2, 1, 1));
+    assert_eq!((count("app=default").await, count("name=admin").await, count("limit=1").await), (2, 3, 1));
     assert_eq!(count("from=2030-01-01T00:00:00Z").await, 0);
     with(&api, &reader, "GET", "/api/v1/audit", Value::Null).await.problem(403, "forbidden");
     with(&api, &admin, "GET", "/api/v1/audit?app=A", Value::Null).await.problem(400, "query-invalid");

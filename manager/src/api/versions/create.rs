@@ -10,20 +10,23 @@ use picloud_host::call::{AppId, BUILT_IN_ROUTE, HttpCall, Outcome};
 use picloud_host::loader::Trial;
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Version;
 use crate::api::State;
 use crate::api::auth::Deployer;
-use crate::api::body::{app_limits, read_as};
+use crate::api::body::{app_limits, check_json};
 use crate::api::path::ScriptPath;
 use crate::api::scripts::check_message;
 use crate::store::Precondition;
-use crate::store::script::{Put, Smoke, Upload};
+use crate::store::script::{Put, Upload};
 
 /// What JSON adds to a source and to the body of a smoke call at most, beside the escapes, in bytes.
 const MAX_ENVELOPE: u64 = 64 << 10;
+
+/// The most headers of a smoke call.
+const MAX_HEADERS: usize = 64;
 
 /// A version to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -66,7 +69,8 @@ pub(crate) struct SmokeCall {
     headers: BTreeMap<String, String>,
     /// A text is the body as it is; anything else is JSON.
     #[serde(default)]
-    body: Option<Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    body: Option<Box<RawValue>>,
     /// The status that the answer must have; any under 400 when not given.
     #[serde(default)]
     status: Option<u16>,
@@ -79,7 +83,8 @@ pub(crate) struct SmokeReport {
     status: u16,
     /// Fuel that it took.
     fuel: u64,
-    /// Fuel that the same request takes with the version that was active; null when there was none, or it fails there.
+    /// Fuel that the same request takes with the version that was active; null when there was none, it fails there, or the
+    /// source is the active one.
     #[schema(required)]
     active_fuel: Option<u64>,
     /// How much more that is in percent of the active version's; less than 0 when it is less.
@@ -103,10 +108,15 @@ impl FromRequest<State> for VersionBody {
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let limits = app_limits(&mut parts, state).await?;
-        // Each byte may be an escape of six.
-        let most = 6 * (limits.source_bytes + limits.request_body_bytes) + MAX_ENVELOPE;
-        let bytes = read_as("application/json", "version", &parts.headers, body, most).await?;
-        let body: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        check_json(&parts.headers, "version")?;
+        // Twice, for escapes.
+        let most = 2 * (limits.source_bytes + limits.request_body_bytes) + MAX_ENVELOPE;
+        let held = state.bodies.read(body, most).await.map_err(|problem| match problem.code() {
+            Code::Saturated => problem.retry_after(1),
+            _ => problem,
+        })?;
+        let bytes = &held.body;
+        let body: Self = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
         if body.source.len() as u64 > limits.source_bytes {
             let detail = format!("More than {} bytes.", limits.source_bytes);
             return Err(Problem::new(Code::SourceTooLarge).detail(detail));
@@ -141,6 +151,8 @@ fn invalid(detail: impl Into<String>) -> Problem {
         (status = 413, description = "`source-too-large`, `body-too-large`"),
         (status = 415, description = "`media-type-unsupported`"),
         (status = 422, description = "`compile-failed`, `top-level-failed`, `top-level-limit`, `smoke-failed`, `version-invalid`"),
+        (status = 429, description = "`quota-exceeded`, `too-many-attempts`"),
+        (status = 503, description = "`saturated`, `storage-unavailable`"),
     ),
 )]
 pub(super) async fn create_version(
@@ -152,7 +164,8 @@ pub(super) async fn create_version(
 ) -> Result<Response, Problem> {
     let VersionBody { source, message, activate, smoke } = body;
     let app = state.app_id(&path.app).await?;
-    let message = check_message(message)?;
+    let message =
+        check_message(message).map_err(|_| invalid("message must be text of 1000 bytes at most"))?;
     let report = state.load(&path.app, &source).await?;
     let smoke = match smoke {
         Some(smoke) => Some(try_it(&state, app, &path, &source, &smoke).await?),
@@ -164,7 +177,7 @@ pub(super) async fn create_version(
         message,
         author: who.caller.name(),
         keep: state.quotas_of(&path.app).versions,
-        smoke: smoke.as_ref().map(|smoke| Smoke { status: smoke.status, fuel: smoke.fuel }),
+        smoke_fuel: smoke.as_ref().map(|smoke| smoke.fuel),
         activate,
     };
     let (store, name) = (state.store.clone(), path.name.clone());
@@ -188,8 +201,8 @@ async fn try_it(
     source: &str,
     smoke: &SmokeCall,
 ) -> Result<SmokeReport, Problem> {
-    let call = call(smoke)?;
-    let limits = state.limits_of(&path.app);
+    let (limits, quotas) = (state.limits_of(&path.app), state.quotas_of(&path.app));
+    let call = call(smoke, limits.request_body_bytes)?;
     let trial = |source: &str| Trial {
         app,
         app_name: path.app.as_str().into(),
@@ -197,15 +210,16 @@ async fn try_it(
         source: source.into(),
         call: call.clone(),
         limits,
+        quotas,
     };
-    let outcome = state.loader.trial(trial(source)).await;
+    let outcome = state.loader.trial(trial(source)).await?;
     let (status, fuel) = (outcome.status(), outcome.fuel());
     if outcome.result.is_err() || !smoke.status.map_or(status < 400, |wanted| wanted == status) {
         return Err(failed(outcome, smoke.status));
     }
     let active = state.store.source_of(app, &path.name, None).await?;
     let active = match active.filter(|active| active.source != source) {
-        Some(active) => Some(state.loader.trial(trial(&active.source)).await),
+        Some(active) => Some(state.loader.trial(trial(&active.source)).await?),
         None => None,
     };
     let active_fuel = active.filter(|outcome| outcome.result.is_ok()).map(|outcome| outcome.fuel());
@@ -230,12 +244,19 @@ fn failed(outcome: Outcome, wanted: Option<u16>) -> Problem {
 }
 
 /// The request of a smoke call.
-fn call(smoke: &SmokeCall) -> Result<HttpCall, Problem> {
+fn call(smoke: &SmokeCall, most: u64) -> Result<HttpCall, Problem> {
     let (body, media_type) = match &smoke.body {
         None => (Vec::new(), None),
-        Some(Value::String(text)) => (text.clone().into_bytes(), Some("text/plain; charset=utf-8")),
-        Some(json) => (json.to_string().into_bytes(), Some("application/json")),
+        Some(json) if json.get().starts_with('"') => {
+            let text: String =
+                serde_json::from_str(json.get()).map_err(|error| invalid(error.to_string()))?;
+            (text.into_bytes(), Some("text/plain; charset=utf-8"))
+        }
+        Some(json) => (json.get().as_bytes().to_vec(), Some("application/json")),
     };
+    if body.len() as u64 > most {
+        return Err(invalid(format!("smoke: the body has more than {most} bytes")));
+    }
     let method = smoke.method.as_deref().unwrap_or(if smoke.body.is_some() { "POST" } else { "GET" });
     Method::from_bytes(method.as_bytes()).map_err(|_| invalid("smoke: the method is none"))?;
     let path = smoke.path.clone().unwrap_or_else(|| "/".to_owned());
@@ -245,6 +266,9 @@ fn call(smoke: &SmokeCall) -> Result<HttpCall, Problem> {
     }
     if smoke.query.as_deref().is_some_and(|query| !visible(query) || query.contains('#')) {
         return Err(invalid("smoke: the query must be as in a URL"));
+    }
+    if smoke.headers.len() > MAX_HEADERS {
+        return Err(invalid(format!("smoke: there are more than {MAX_HEADERS} headers")));
     }
     let mut headers = HeaderMap::new();
     if let Some(media_type) = media_type {

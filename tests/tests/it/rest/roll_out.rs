@@ -1,7 +1,12 @@
 //! Safe roll-out: versions are tried before they are called, and one call goes back.
 
+use axum::Router;
+use axum::routing::get;
+use picloud_host::grants::GrantConfig;
 use picloud_tests::{Reply, TestApp};
 use serde_json::{Value, json};
+
+use crate::http::remote::{Remote, allow};
 
 const VERSIONS: &str = "/api/v1/apps/default/scripts/order/versions";
 
@@ -72,9 +77,6 @@ async fn a_version_that_fails_is_none_and_the_active_one_goes_on() {
     refused("fn handle(req) { loop {} }", json!({}), "fuel-exhausted").await;
     refused("fn handle(req) { response(500, \"\") }", json!({}), "answered with 500").await;
     refused("fn handle(req) { 1 }", json!({ "status": 404 }), "answered with 200, not with 404").await;
-    // What could not be taken back is not done at all.
-    refused("fn handle(req) { http::get(\"http://127.0.0.1:1/\") }", json!({}), "script-error").await;
-    refused("fn handle(req) { fs::write(\"data/a\", \"x\") }", json!({}), "script-error").await;
     assert_eq!(app.get("/default/order").await.text(), "fine");
     let versions = app.get(VERSIONS).await.json();
     assert_eq!(versions["items"].as_array().unwrap().len(), 1);
@@ -112,4 +114,38 @@ async fn so_many_versions_are_kept_as_the_app_may_have() {
         versions["items"].as_array().unwrap().iter().map(|version| &version["number"]).collect();
     assert_eq!(numbers, [4, 3]);
     app.get(&format!("{VERSIONS}/1")).await.assert_problem(404, "version-not-found");
+}
+
+/// What could not be taken back is not done at all, though a call may do it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smoke_call_neither_sends_nor_writes_files() {
+    let remote = Remote::start(Router::new().route("/", get(async || "got"))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let grant = GrantConfig { path: folder.path().into(), writable: true, apps: None };
+    let app =
+        TestApp::builder().config(|config| drop(config.fs.insert("data".to_owned(), grant))).start().await;
+    allow(&app, json!([remote.rule()])).await;
+    let sends = format!("fn handle(req) {{ http::get(\"{}\").body }}", remote.url("/"));
+    let writes = "fn handle(req) { fs::write(\"data/a\", \"x\"); 1 }";
+    for source in [sends.as_str(), writes] {
+        make(&app, source, json!({ "smoke": {} })).await.assert_problem(422, "smoke-failed");
+    }
+    assert_eq!((remote.hits(), std::fs::read_dir(folder.path()).unwrap().count()), (0, 0));
+    for source in [sends.as_str(), writes] {
+        assert!(make(&app, source, json!({})).await.is_success());
+        assert_eq!(app.get("/default/order").await.status, 200);
+    }
+    assert_eq!((remote.hits(), std::fs::read_dir(folder.path()).unwrap().count()), (1, 1));
+}
+
+/// A smoke call is a call of its app.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smoke_call_counts_for_the_quotas_of_its_app() {
+    let app = TestApp::start().await;
+    let quotas = json!({ "quotas": { "calls_per_second": 1 } });
+    assert!(Reply::of(app.request("PUT", "/api/v1/apps/default").json(&quotas)).await.is_success());
+    assert!(make(&app, "1", json!({ "smoke": {} })).await.is_success());
+    let over = make(&app, "2", json!({ "smoke": {} })).await;
+    over.assert_problem(429, "quota-exceeded");
+    assert_eq!(app.get(VERSIONS).await.json()["items"].as_array().unwrap().len(), 1);
 }
