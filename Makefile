@@ -7,7 +7,7 @@ DATA_DIR ?= ./data
 PROFILE := --release
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test setup build lint format doc bench bench-sandbox clean
+.PHONY: help run test setup build lint format doc fuzz-api bench bench-sandbox clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ format: ## Format every source file
 
 doc: setup ## Build the reference of the crates, with warnings denied
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc $(PROFILE) --workspace --no-deps --locked --document-private-items
+
+fuzz-api: build ## Make requests from the description of the API, and hold the answers against it (needs Python)
+	CARGO_TARGET_DIR=$(TARGET_DIR) scripts/fuzz-api.sh
 
 bench: build ## Measure against a native server without isolation (needs wrk); BENCH_ARGS=--quick is shorter
 	cd tests/baseline && CARGO_TARGET_DIR=$(abspath $(TARGET_DIR))/baseline $(CARGO) build --release --locked
