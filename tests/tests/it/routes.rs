@@ -116,7 +116,8 @@ async fn what_belongs_to_the_server_or_to_another_app_is_not_to_be_had() {
     let put = app.request("PUT", "/api/v1/apps/other/scripts/mine").body("\"other's\"");
     assert!(Reply::of(put).await.is_success());
     assert_eq!(at(&app, "x", "GET", "/other/mine").await.text(), "other's");
-    assert_eq!(at(&app, "x", "GET", "/other/none").await.json()["route"], "/{*rest}");
+    at(&app, "x", "GET", "/other/none").await.assert_problem(404, "route-not-found");
+    assert_eq!(at(&app, "x", "GET", "/nobody/none").await.json()["route"], "/{*rest}");
     assert_eq!(app.get("/livez").await.text(), "ok\n");
     // Nor is there a second one for it, of whatever app.
     let request = app.request("PUT", "/api/v1/apps/other/routes/rest");

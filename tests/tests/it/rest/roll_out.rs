@@ -33,7 +33,7 @@ async fn a_smoke_call_sees_everything_and_changes_nothing() {
     assert!(make(&app, source, json!({})).await.is_success());
     assert_eq!(app.get("/default/order").await.json()["n"], 1);
     // The same with a little more work is a new version, and says how much more that is.
-    let more = source.replace("let n =", "for i in 0..1000 {} let n =");
+    let more = source.replace("let n =", "let sum = 0; for i in 0..1000 { sum += i; } let n =");
     let smoke = json!({ "path": "/42", "query": "a=1", "headers": { "x-a": "b" }, "body": { "qty": 2 }, "status": 200 });
     let made = make(&app, &more, json!({ "smoke": smoke, "message": "slower" })).await;
     assert_eq!(made.status, 201, "{made}");
