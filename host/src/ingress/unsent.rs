@@ -77,6 +77,12 @@ impl AnswerRoom {
         Self { memory, connection }
     }
 
+    /// For requests that come over no connection, as in tests of the control plane.
+    #[must_use]
+    pub fn without_connection(memory: AnswerMemory) -> Self {
+        Self::new(memory, Arc::default())
+    }
+
     /// Read an answer that is kept, and count it until it has been sent.
     ///
     /// # Errors

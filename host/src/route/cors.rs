@@ -74,7 +74,6 @@ impl Cors {
     }
 
     /// What speaks the protocol, for a route with these methods.
-    #[must_use]
     pub fn layer(&self, route_methods: &[Method]) -> CorsLayer {
         let origins = match &self.origins[..] {
             [any] if any == "*" => AllowOrigin::any(),
@@ -108,7 +107,8 @@ impl Cors {
 /// Whether a text is an origin as browsers send it: scheme, host and port, and nothing behind them.
 fn is_origin(text: &str) -> bool {
     let parsed = url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    parsed.is_some_and(|url| url.origin().ascii_serialization() == text)
+    // Where people expect a `*` to stand for names it would be a letter, and let in nobody.
+    !text.contains('*') && parsed.is_some_and(|url| url.origin().ascii_serialization() == text)
 }
 
 #[cfg(test)]

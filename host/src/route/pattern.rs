@@ -37,6 +37,7 @@ impl HostPattern {
         // In the form in which browsers send it; a name that only looks like an address is one.
         let host = url::Host::parse(name).map_err(|_| wrong())?;
         match host {
+            url::Host::Domain(domain) if !is_name(&domain) => Err(wrong()),
             url::Host::Domain(domain) if below => Ok(Self::Below(format!(".{domain}").into())),
             _ if below => Err(wrong()),
             host => Ok(Self::One(host.to_string().into())),
@@ -164,6 +165,12 @@ fn is_encoded(part: &str) -> bool {
     part.split('%')
         .skip(1)
         .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether a domain is one that somebody can have, of letters, digits, `-` and `_`. URLs allow more, a `*` for one.
+fn is_name(domain: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    domain.split('.').all(|label| !label.is_empty() && label.bytes().all(fine))
 }
 
 #[cfg(test)]

@@ -26,8 +26,9 @@ pub struct RouteTable {
 /// The routes for some host.
 #[derive(Default)]
 struct Paths {
-    /// To the place in `routes`, by the canonical path.
-    router: Router<usize>,
+    /// To the place in `routes`, by the canonical path. Patterns that end in `{*name}` are apart, by how many parts are
+    /// before it: one router cannot have `{name}` and `{*name}` at the same place.
+    routers: BTreeMap<Option<usize>, Router<usize>>,
     /// Those with the same path, which differ by method.
     routes: Vec<Vec<Arc<Route>>>,
     /// The place in `routes`, by the canonical path: for making the table.
@@ -158,7 +159,8 @@ impl Paths {
             self.routes[*place].push(Arc::new(route));
             return;
         }
-        match self.router.insert(canonical.clone(), self.routes.len()) {
+        let depth = canonical.contains("{*").then(|| canonical.split('/').count());
+        match self.routers.entry(depth).or_default().insert(canonical.clone(), self.routes.len()) {
             Ok(()) => {
                 self.places.insert(canonical, self.routes.len());
                 self.routes.push(vec![Arc::new(route)]);
@@ -171,10 +173,8 @@ impl Paths {
     }
 
     fn find(&self, method: &Method, path: &str) -> Option<Found> {
-        if self.routes.is_empty() {
-            return None;
-        }
-        let found = self.router.at(path).ok()?;
+        let found = self.routers.values().filter_map(|router| router.at(path).ok());
+        let found = found.min_by_key(|found| specificity(self.routes[*found.value][0].path.canonical()))?;
         let same = &self.routes[*found.value];
         let Some(route) = same.iter().find(|route| route.takes(method)) else {
             return Some(Found::Methods(same[0].clone(), methods(same)));
@@ -183,6 +183,12 @@ impl Paths {
         let parameters = route.path.parameters().iter().cloned().zip(values).collect();
         Some(Found::Route(route.clone(), parameters))
     }
+}
+
+/// How specific a pattern is, part by part: of two that take the same path the smaller one goes first.
+fn specificity(canonical: &str) -> Vec<u8> {
+    let rank = |part: &str| u8::from(part.starts_with('{')) + u8::from(part.starts_with("{*"));
+    canonical.split('/').map(rank).collect()
 }
 
 /// Every method that one of the routes takes, in an order that does not change.
@@ -250,6 +256,7 @@ mod tests {
             "- - /users/{user}/posts",
             "- - /users/{*all}",
             "- - /{*rest}",
+            "- - /users/me/{*more}",
             "a.org - /users/{name}",
             "*.org - /users/{id}",
             "*.b.org - /only",
@@ -260,6 +267,7 @@ mod tests {
         assert_eq!(get("x", "/users/7"), "- - /users/{id} id=7");
         assert_eq!(get("x", "/users/7/posts"), "- - /users/{user}/posts user=7");
         assert_eq!(get("x", "/users/7/a/b"), "- - /users/{*all} all=7/a/b");
+        assert_eq!(get("x", "/users/me/posts"), "- - /users/me/{*more} more=posts");
         assert_eq!(get("x", "/other/a%20b"), "- - /{*rest} rest=other/a b");
         assert_eq!(get("a.org", "/users/me"), "a.org - /users/{name} name=me");
         assert_eq!(get("c.org", "/users/me"), "*.org - /users/{id} id=me");

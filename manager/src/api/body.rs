@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use picloud_host::limits::Limits;
 use picloud_host::problem::{Code, Problem};
+use serde::de::DeserializeOwned;
 
 use crate::api::State;
 use crate::api::path::AppPath;
@@ -155,6 +156,18 @@ pub(crate) async fn read(
         Ok(bytes.freeze())
     };
     tokio::time::timeout(TIMEOUT, whole).await.unwrap_or_else(|_| Err(Problem::new(Code::BodyTimeout)))
+}
+
+/// What a JSON object says. An array is refused: its elements would be taken for the members in the order of the fields.
+///
+/// # Errors
+///
+/// It is no object, or none of this kind.
+pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    match bytes.trim_ascii_start().first() {
+        Some(b'[') => Err(serde::de::Error::custom("invalid type: an array instead of an object")),
+        _ => serde_json::from_slice(bytes),
+    }
 }
 
 /// The JSON text of a body, without white space between its tokens. Numbers and the order of keys stay as they were

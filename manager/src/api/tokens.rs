@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::api::State;
 use crate::api::apps::timestamp;
 use crate::api::auth::Admin;
-use crate::api::body::read_as;
+use crate::api::body::{object, read_as};
 use crate::api::path::TokenPath;
 use crate::api::query::{List, PageQuery, Query};
 use crate::name::Name;
@@ -109,7 +109,7 @@ impl FromRequest<State> for Body {
         let (parts, body) = request.into_parts();
         let bytes = read_as("application/json", "token", &parts.headers, body, MAX_BYTES).await?;
         let TokenBody { name, scopes, expires_at } =
-            serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+            object(&bytes).map_err(|error| invalid(error.to_string()))?;
         if scopes.is_empty() || scopes.len() > MAX_SCOPES {
             return Err(invalid(format!("scopes must have 1 to {MAX_SCOPES} entries")));
         }

@@ -58,7 +58,9 @@ async fn an_app_is_made_once_and_changed_where_it_is_told() {
     let seen = server.seen().pop().unwrap();
     assert_eq!(seen.headers["if-match"], "\"7\"");
     let sent: Value = serde_json::from_str(&seen.body).unwrap();
-    assert_eq!(sent, json!({ "description": "Orders", "limits": { "calls": 2, "deadline_ms": 500 } }));
+    let (limits, quotas) =
+        (json!({ "calls": 2, "deadline_ms": 500 }), json!({ "kv_bytes": 9, "versions": 5 }));
+    assert_eq!(sent, json!({ "description": "Orders", "limits": limits, "quotas": quotas }));
     for wrong in ["fuel", "fuel=x", "fuel=-1"] {
         picloud(&server.url, &["apps", "set", "shop", "--limit", wrong]).await.expect(Exit::Usage);
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::api::State;
-use crate::api::body::read_as;
+use crate::api::body::{object, read_as};
 use crate::store::app::AppSettings;
 
 /// The longest body, in bytes.
@@ -46,7 +46,7 @@ impl FromRequest<State> for Body {
         let (parts, body) = request.into_parts();
         let bytes = read_as("application/json", "app", &parts.headers, body, MAX_BYTES).await?;
         let AppBody { description, limits, quotas } =
-            serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+            object(&bytes).map_err(|error| invalid(error.to_string()))?;
         if description.len() > MAX_DESCRIPTION || description.chars().any(char::is_control) {
             return Err(invalid(format!(
                 "description must be one line of text of {MAX_DESCRIPTION} bytes at most"

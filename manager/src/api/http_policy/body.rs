@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::State;
-use crate::api::body::read_as;
+use crate::api::body::{object, read_as};
 
 /// The longest body, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
@@ -100,8 +100,7 @@ impl FromRequest<State> for Body {
     async fn from_request(request: Request, _: &State) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = read_as("application/json", "policy", &parts.headers, body, MAX_BYTES).await?;
-        let policy: HttpPolicy =
-            serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let policy: HttpPolicy = object(&bytes).map_err(|error| invalid(error.to_string()))?;
         let rules = policy.rules.into_iter().map(policy::HttpRule::from).collect();
         policy::HttpPolicy { rules }.normalised().map(Self).map_err(invalid)
     }

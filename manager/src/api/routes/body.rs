@@ -7,7 +7,7 @@ use picloud_host::route::{Access, Route, RouteConfig};
 use utoipa::ToSchema;
 
 use crate::api::State;
-use crate::api::body::read_as;
+use crate::api::body::{object, read_as};
 
 /// The longest body, in bytes: a static answer and what goes with it.
 const MAX_BYTES: u64 = 192 << 10;
@@ -104,7 +104,7 @@ impl FromRequest<State> for Body {
     async fn from_request(request: Request, _: &State) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = read_as("application/json", "route", &parts.headers, body, MAX_BYTES).await?;
-        let config = serde_json::from_slice(&bytes);
+        let config = object(&bytes);
         config.map(Self).map_err(|error| Problem::new(Code::RouteInvalid).detail(error.to_string()))
     }
 }
@@ -120,7 +120,7 @@ impl FromRequest<State> for AccessBody {
         let invalid = |detail: String| Problem::new(Code::AccessInvalid).detail(detail);
         let (parts, body) = request.into_parts();
         let bytes = read_as("application/json", "access", &parts.headers, body, MAX_BYTES).await?;
-        let access: Access = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let access: Access = object(&bytes).map_err(|error| invalid(error.to_string()))?;
         access.check().map_err(invalid)?;
         Ok(Self(access))
     }

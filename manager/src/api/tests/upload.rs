@@ -21,7 +21,7 @@ async fn a_new_script_is_created_and_published() {
         answer.json(),
         json!({
             "app": "default", "name": "hello", "version": 1, "url": "/default/hello",
-            "handles_requests": true, "handles_events": false,
+            "handles_requests": true, "handles_events": false, "access": { "kind": "none" },
             "source_hash": hash, "source_bytes": 4, "image_bytes": 300_000, "load_fuel": 40,
             "created_at": "2023-11-14T22:13:20Z", "updated_at": "2023-11-14T22:13:20Z",
         })

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::Version;
 use crate::api::State;
 use crate::api::auth::Deployer;
-use crate::api::body::{app_limits, check_json};
+use crate::api::body::{app_limits, check_json, object};
 use crate::api::path::ScriptPath;
 use crate::api::scripts::check_message;
 use crate::store::Precondition;
@@ -116,7 +116,7 @@ impl FromRequest<State> for VersionBody {
             _ => problem,
         })?;
         let bytes = &held.body;
-        let body: Self = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+        let body: Self = object(bytes).map_err(|error| invalid(error.to_string()))?;
         if body.source.len() as u64 > limits.source_bytes {
             let detail = format!("More than {} bytes.", limits.source_bytes);
             return Err(Problem::new(Code::SourceTooLarge).detail(detail));
