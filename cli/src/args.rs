@@ -2,6 +2,7 @@
 
 mod app;
 mod apps;
+mod backup;
 mod client;
 mod deploy;
 mod dev;
@@ -31,6 +32,7 @@ use crate::output::Format;
 
 pub use app::{AppOnly, DEFAULT_APP};
 pub use apps::{AppSettings, AppsArgs, AppsCommand};
+pub use backup::{BackupArgs, RestoreArgs};
 pub use client::ClientCommand;
 pub use deploy::DeployArgs;
 pub use dev::DevArgs;
@@ -139,6 +141,10 @@ pub enum Command {
     #[command(after_help = test::EXAMPLES)]
     Test(TestArgs),
 
+    /// Put a backup into the data directory of a server that does not run
+    #[command(after_help = backup::RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
+
     /// Replace a lost admin token, in the data directory of a server that does not run
     #[command(after_help = "\
 Examples:
@@ -181,7 +187,7 @@ mod tests {
         Args::command().debug_assert();
     }
 
-    /// The words of a line as a shell would see them, without what follows a `#`. Enough for the documentation.
+    /// The words of a line as a shell would see them, without what follows a `#`, `>` or `&&`. Enough for the documentation.
     fn words(line: &str) -> Vec<String> {
         let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
         for c in line.chars() {
@@ -191,7 +197,7 @@ mod tests {
                     quote = Some(c);
                     word.get_or_insert_default();
                 }
-                (None, '#') if word.is_none() => break,
+                (None, '#' | '>' | '&') if word.is_none() => break,
                 (None, c) if c.is_whitespace() => words.extend(word.take()),
                 (_, c) => word.get_or_insert_default().push(c),
             }

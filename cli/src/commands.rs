@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod apps;
 pub mod audit;
+pub mod backup;
 pub mod config;
 pub mod deploy;
 pub mod dev;
@@ -70,6 +71,7 @@ pub async fn execute(
         // They are about the server, not about one app.
         ClientCommand::Apps(args) => apps::run(&args, &of_server()?, terminal).await,
         ClientCommand::Tokens(args) => tokens::run(&args, &of_server()?, terminal).await,
+        ClientCommand::Backup(args) => backup::run(&args, &of_server()?, terminal).await,
         ClientCommand::Audit(args) => audit::run(&args, &of_server()?, terminal).await,
         ClientCommand::Trace(args) => events::trace(&args.root, &api(&args.app)?, terminal).await,
     }

@@ -186,6 +186,14 @@ impl Terminal {
         bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
     }
 
+    /// A bar that shows how many bytes have come, on standard error if that is a terminal.
+    #[must_use]
+    pub fn bytes_progress(&self) -> ProgressBar {
+        let bar = self.progress(1);
+        let style = ProgressStyle::with_template("[{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}");
+        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
+    }
+
     /// The colours of standard output.
     #[must_use]
     pub fn out_paint(&self) -> Paint {

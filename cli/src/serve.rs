@@ -186,6 +186,7 @@ async fn control_plane(
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
         attempts: ingress.attempts.clone(),
+        backups: api::Backups::default(),
     };
     let metrics = prometheus::router(storage.telemetry.clone(), gauges);
     Ok(api::router(state).merge(metrics).fallback(nothing_here))

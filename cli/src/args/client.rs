@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::AppOnly;
 use super::apps::AppsArgs;
+use super::backup::BackupArgs;
 use super::deploy::{self, DeployArgs};
 use super::dev::{self, DevArgs};
 use super::event::{EventsArgs, TraceArgs, TriggersArgs};
@@ -170,6 +171,16 @@ Examples:
   picloud tokens create ci --scope app:shop:deploy --expires 90d
   picloud tokens rm ci")]
     Tokens(TokensArgs),
+
+    /// Write a backup of all that a server has, while it runs
+    #[command(after_help = "\
+Examples:
+  picloud backup monday.db
+  picloud backup \"$(date +%F).db\" && picloud restore ...   see `picloud restore --help`
+
+Apps, scripts, keys, events, tokens and the audit log, as they were at one moment, and secrets as the server's key has
+encrypted them. The key itself and the records of executions are not in it.")]
+    Backup(BackupArgs),
 
     /// Show who has changed what
     #[command(after_help = "\

@@ -98,6 +98,22 @@ impl Api {
         Ok((reply.status, self.document(&reply)?))
     }
 
+    /// Send a call of the API whose answer is taken piece by piece: each with the length of all, if the server says it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Api::send`]; and when a piece cannot be taken.
+    pub async fn stream(
+        &self,
+        call: Call,
+        take: impl FnMut(&[u8], Option<u64>) -> std::io::Result<()>,
+    ) -> Result<(), CliError> {
+        match self.http.stream(call, take).await? {
+            None => Ok(()),
+            Some(reply) => Err(Problem::of_api(&reply, self.http.server())),
+        }
+    }
+
     /// The JSON document of an answer.
     ///
     /// # Errors

@@ -144,6 +144,47 @@ impl Http {
         })
     }
 
+    /// Send a request, and take the body of the answer piece by piece if it is a success; else read all of it. Each piece has
+    /// the time of the whole call to come.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer, a piece does not come in time or cannot be taken, or the connection is lost.
+    pub async fn stream(
+        &self,
+        call: Call,
+        mut take: impl FnMut(&[u8], Option<u64>) -> std::io::Result<()>,
+    ) -> Result<Option<Reply>, CliError> {
+        let limit = self.timeout.unwrap_or(call.timeout);
+        let answer_limit = call.answer_limit;
+        let request = self.request(call)?;
+        let late = |_| {
+            CliError::Unreachable(format!(
+                "the server at {} was silent for {} s",
+                self.server,
+                limit.as_secs()
+            ))
+        };
+        let response = tokio::time::timeout(limit, self.client.request(request)).await.map_err(late)?;
+        let (head, mut body) = response.map_err(|error| self.unreachable(&error))?.into_parts();
+        if !head.status.is_success() {
+            let body = Limited::new(body, answer_limit)
+                .collect()
+                .await
+                .map_err(|error| self.unreachable(&*error))?;
+            return Ok(Some(Reply { status: head.status, headers: head.headers, body: body.to_bytes() }));
+        }
+        let length =
+            head.headers.get(header::CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok());
+        while let Some(frame) = tokio::time::timeout(limit, body.frame()).await.map_err(late)? {
+            let frame = frame.map_err(|error| self.unreachable(&error))?;
+            if let Some(data) = frame.data_ref() {
+                take(data, length).map_err(|error| CliError::Failed(format!("cannot write: {error}")))?;
+            }
+        }
+        Ok(None)
+    }
+
     fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, CliError> {
         // The path comes after a host and a slash of ours, so that nothing in it can name another host.
         if !call.path.starts_with('/') {

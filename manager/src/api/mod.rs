@@ -7,6 +7,7 @@
 mod apps;
 mod audit;
 pub mod auth;
+mod backup;
 mod body;
 mod caller;
 mod config;
@@ -68,6 +69,7 @@ use crate::store::Store;
 use crate::telemetry::Telemetry;
 
 pub use auth::Auth;
+pub use backup::Backups;
 pub use executions::execution_location;
 pub use openapi::document as openapi;
 
@@ -108,6 +110,8 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// Who may use the API.
     pub auth: Auth,
+    /// One backup at a time.
+    pub backups: Backups,
     /// Who sends tokens.
     pub bearers: Bearers,
     /// Who was wrong about it too often.
@@ -134,6 +138,7 @@ fn all_routes() -> OpenApiRouter<State> {
         .merge(apps::router())
         .merge(tokens::router())
         .merge(audit::router())
+        .merge(backup::router())
         .merge(scripts::router())
         .merge(versions::router())
         .merge(routes::router())

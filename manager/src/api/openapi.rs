@@ -41,6 +41,7 @@ pub fn document() -> OpenApi {
         tag("apps", "The units of isolation and of quota."),
         tag("tokens", "What opens this API."),
         tag("audit", "Who has changed what."),
+        tag("backup", "All that a server has."),
         tag("scripts", "Named sources with an address."),
         tag("routes", "Which requests an app takes beside those for its scripts."),
         tag("versions", "Each upload of a script is one."),

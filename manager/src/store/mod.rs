@@ -12,6 +12,7 @@ pub mod answer;
 mod answer_tests;
 pub mod app;
 pub mod audit;
+pub mod backup;
 mod chunks;
 pub(crate) mod column;
 pub mod config;

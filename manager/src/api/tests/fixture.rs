@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use axum::Router;
 use axum::body::Body;
+use axum::{Extension, Router};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
 use picloud_host::active::Active;
 use picloud_host::call::{Answer as CallAnswer, Cost, Failure, Outcome, Position};
-use picloud_host::ingress::BodyMemory;
+use picloud_host::ingress::{AnswerMemory, AnswerRoom, BodyMemory};
 use picloud_host::limits::Limits;
 use picloud_host::loader::{LoadReport, Loader, Trial};
 use picloud_host::ports::Clock;
@@ -127,8 +127,10 @@ impl TestApi {
             auth,
             bearers: Bearers { identities, store: test.store.clone(), clock: test.clock.clone() },
             attempts: Arc::default(),
+            backups: crate::api::Backups::default(),
         };
-        Self { router: router(state.clone()), state, test, loader, active, telemetry }
+        let room = AnswerRoom::without_connection(AnswerMemory::new(1 << 20));
+        Self { router: router(state.clone()).layer(Extension(room)), state, test, loader, active, telemetry }
     }
 
     pub(super) async fn send(

@@ -1,0 +1,64 @@
+//! `picloud backup`: a copy of all that a server has, while it runs.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+
+use crate::args::BackupArgs;
+use crate::client::Api;
+use crate::client::http::Call;
+use crate::exit::CliError;
+use crate::output::Terminal;
+use crate::output::text::bytes;
+
+/// How long a server may be silent: it copies its database before the first byte comes.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Write a backup to a file.
+///
+/// # Errors
+///
+/// The file is there already or cannot be written, the token may not do this, or the connection is lost.
+pub async fn run(args: &BackupArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    if args.file.exists() {
+        let file = args.file.display();
+        return Err(CliError::Usage(format!("{file} is there already: a backup replaces no file")));
+    }
+    let size = download(&args.file, api, terminal).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "file": args.file, "bytes": size }));
+    }
+    terminal.line(&format!("written  {}  {}", args.file.display(), bytes(size)))?;
+    terminal.note("secrets in it can be read only with the server's key, which is not in it: secret.key in its data directory");
+    Ok(())
+}
+
+/// The file appears under its name when all of it is there and on the disk.
+async fn download(path: &Path, api: &Api, terminal: &Terminal) -> Result<u64, CliError> {
+    let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", path.display()));
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
+    let call = Call { timeout: SILENCE, ..Call::api(Method::GET, "/api/v1/backup") };
+    let bar = terminal.bytes_progress();
+    let mut size = 0;
+    let received = api.stream(call, |chunk, length| {
+        file.write_all(chunk)?;
+        size += chunk.len() as u64;
+        bar.set_length(length.unwrap_or(size));
+        bar.set_position(size);
+        Ok(())
+    });
+    let done = received.await.and_then(|()| file.sync_all().map_err(failed));
+    bar.finish_and_clear();
+    // A link fails if the name is there, where renaming would replace what has appeared meanwhile.
+    let done = done.and_then(|()| std::fs::hard_link(&part, path).map_err(failed));
+    let _ = std::fs::remove_file(&part);
+    done.map(|()| size)
+}
