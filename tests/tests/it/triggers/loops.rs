@@ -1,5 +1,7 @@
 //! Loops end, and a trace shows them.
 
+use std::time::{Duration, Instant};
+
 use picloud_tests::TestApp;
 use serde_json::{Value, json};
 
@@ -59,8 +61,17 @@ async fn a_trace_shows_a_fan_out_and_what_is_still_to_come() {
     .await;
     app.deploy("leaf", "fn on_event(event) { kv::incr(\"leaves\") }").await;
     let root = app.get("/default/start").await.execution_id().to_owned();
-    wait_for_events(&app, "waiting", 1).await;
-    let trace = app.get(&format!("/api/v1/apps/default/traces/{root}")).await.json();
+    // Both jobs are done, and what is written down of them a little later.
+    let begun = Instant::now();
+    let trace = loop {
+        let trace = app.get(&format!("/api/v1/apps/default/traces/{root}")).await.json();
+        let children = trace["roots"][0]["children"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if children.iter().filter(|node| node.get("execution").is_some()).count() == 2 {
+            break trace;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{trace}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     let roots = trace["roots"].as_array().unwrap();
     assert_eq!((roots.len(), &trace["truncated"]), (1, &json!(false)));
     assert_eq!(roots[0]["execution"]["id"], root.as_str());
