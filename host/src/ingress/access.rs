@@ -32,8 +32,7 @@ impl Ingress {
     /// Look at the head of a request. What says who is there is taken out of it: scripts have no use for it.
     pub(super) fn who(&self, aim: &Aim, head: &mut Parts, client: IpAddr) -> Result<Admitted, Problem> {
         let principal = self.principals.take(&aim.app, &mut head.headers);
-        let app = self.active.current().apps.get(&aim.app).map(|app| (app.id, app.secrets.clone()));
-        let (app, secrets) = app.ok_or_else(|| Problem::new(Code::RouteNotFound))?;
+        let (app, secrets) = (aim.app_id, aim.secrets.clone());
         let from = (app, client);
         // Who guesses must not learn that a guess was right by not having to wait.
         if matches!(aim.access, Access::Basic { .. }) && head.headers.contains_key(header::AUTHORIZATION) {

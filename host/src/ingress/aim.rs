@@ -6,15 +6,20 @@ use http::request::Parts;
 use http::{Method, header};
 
 use crate::active::{ActiveApp, ActiveScript, ActiveSet};
-use crate::call::BUILT_IN_ROUTE;
+use crate::call::{AppId, BUILT_IN_ROUTE};
 use crate::ingress::request::Target;
 use crate::problem::{Code, Problem};
 use crate::route::{Access, Found, Goal, Route, decode};
+use crate::secret::AppSecrets;
 
 /// What a request is for.
 pub(super) struct Aim {
-    /// The app that has it.
+    /// The name of the app that has it.
     pub(super) app: Arc<str>,
+    /// The app.
+    pub(super) app_id: AppId,
+    /// What only the app knows, to tell who is there.
+    pub(super) secrets: Arc<AppSecrets>,
     /// Who has to be there.
     pub(super) access: Access,
     /// The route that an app has made, if it is one.
@@ -115,21 +120,26 @@ fn of_route(set: &ActiveSet, found: Found, path: &str) -> Result<Aim, Problem> {
             return Err(Problem::new(Code::MethodNotAllowed).allow(allow));
         }
     };
-    let app = route.app_name.clone();
+    let app = set.apps.get(&route.app_name).ok_or_else(|| nothing(path))?;
     let Goal::Script(name) = &route.goal else {
-        return Ok(Aim { app, access: route.access.clone(), route: Some(route), to: To::Goal(parameters) });
+        return Ok(aim_at(
+            app,
+            route.app_name.clone(),
+            route.access.clone(),
+            Some(route),
+            To::Goal(parameters),
+        ));
     };
-    let found = set.apps.get(&app).and_then(|app| Some((app, app.scripts.get(name)?)));
-    let (active_app, script) = found.ok_or_else(|| {
+    let script = app.scripts.get(name).ok_or_else(|| {
         let detail = format!("the route {} leads to the script {name}, which does not exist", route.name);
         Problem::new(Code::ScriptNotFound).detail(detail)
     })?;
-    let mut target = target(active_app, script, path.to_owned())?;
+    let mut target = target(app, script, path.to_owned())?;
     target.route = route.path.as_str().clone();
     target.params = decode(&parameters);
     // A route that asks for nobody does not open a script that asks for somebody.
     let access = if route.access.is_none() { (*script.access).clone() } else { route.access.clone() };
-    Ok(Aim { app, access, route: Some(route), to: To::Script(target) })
+    Ok(aim_at(app, route.app_name.clone(), access, Some(route), To::Script(target)))
 }
 
 /// The script of `/{app}/{script}` or of something below it.
@@ -143,7 +153,11 @@ fn built_in(set: &ActiveSet, path: &str) -> Result<Aim, Problem> {
         return Err(nothing(path));
     };
     let target = target(app, script, rest)?;
-    Ok(Aim { app: name.clone(), access: (*script.access).clone(), route: None, to: To::Script(target) })
+    Ok(aim_at(app, name.clone(), (*script.access).clone(), None, To::Script(target)))
+}
+
+fn aim_at(app: &ActiveApp, name: Arc<str>, access: Access, route: Option<Arc<Route>>, to: To) -> Aim {
+    Aim { app: name, app_id: app.id, secrets: app.secrets.clone(), access, route, to }
 }
 
 fn nothing(path: &str) -> Problem {
