@@ -61,19 +61,8 @@ pub async fn run(args: RunArgs, env: &Env, terminal: &mut Terminal) -> Result<()
         }
     };
     let name = args.file.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
-    let request = Arc::new(ExecRequest {
-        script: Arc::new(script(&name, &source)),
-        execution_id,
-        root_execution_id: execution_id,
-        parent_execution_id: None,
-        trigger_depth: 0,
-        completes: None,
-        keeps: None,
-        principal: None,
-        limits: Arc::new(limits),
-        traceparent: None,
-        payload,
-    });
+    let script = Arc::new(script(&name, &source));
+    let request = Arc::new(ExecRequest::root(script, execution_id, Arc::new(limits), payload));
     let outcome =
         execute(&request, &source, settings, grants, cache::open(env, terminal)).await.map_err(failed)?;
     for line in &outcome.log {

@@ -96,6 +96,25 @@ pub struct ExecRequest {
 }
 
 impl ExecRequest {
+    /// A call that nothing else has caused, by nobody who is known: the root of its chain. What such a call has beside that is
+    /// put over it.
+    #[must_use]
+    pub fn root(script: Arc<ScriptRef>, execution_id: Uuid, limits: Arc<Limits>, payload: Payload) -> Self {
+        Self {
+            script,
+            execution_id,
+            root_execution_id: execution_id,
+            parent_execution_id: None,
+            trigger_depth: 0,
+            completes: None,
+            keeps: None,
+            principal: None,
+            limits,
+            traceparent: None,
+            payload,
+        }
+    }
+
     /// Where whatever this call causes comes from.
     #[must_use]
     pub fn cause(&self) -> Cause {

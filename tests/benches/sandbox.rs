@@ -88,34 +88,24 @@ fn aot_cache() -> AotCache {
 }
 
 fn request(version: i64, source: &str, body: &'static str) -> ExecRequest {
+    let script = Arc::new(ScriptRef {
+        app_id: AppId(1),
+        app: "default".into(),
+        script: "bench".into(),
+        version_id: VersionId(version),
+        version: 1,
+        source_hash: SourceHash::of(source),
+    });
     let execution_id = Uuid::now_v7();
-    ExecRequest {
-        script: Arc::new(ScriptRef {
-            app_id: AppId(1),
-            app: "default".into(),
-            script: "bench".into(),
-            version_id: VersionId(version),
-            version: 1,
-            source_hash: SourceHash::of(source),
-        }),
-        execution_id,
-        root_execution_id: execution_id,
-        parent_execution_id: None,
-        completes: None,
-        keeps: None,
-        trigger_depth: 0,
-        principal: None,
-        limits: Arc::default(),
-        traceparent: None,
-        payload: Payload::Http(HttpCall {
-            method: "POST".to_owned(),
-            path: "/".to_owned(),
-            route: BUILT_IN_ROUTE.into(),
-            body: body.into(),
-            request_id: execution_id.to_string(),
-            ..HttpCall::default()
-        }),
-    }
+    let call = HttpCall {
+        method: "POST".to_owned(),
+        path: "/".to_owned(),
+        route: BUILT_IN_ROUTE.into(),
+        body: body.into(),
+        request_id: execution_id.to_string(),
+        ..HttpCall::default()
+    };
+    ExecRequest::root(script, execution_id, Arc::default(), Payload::Http(call))
 }
 
 fn calls(criterion: &mut Criterion) {

@@ -116,20 +116,8 @@ impl BareExecutor {
         trigger_depth: u32,
         payload: Payload,
     ) -> Outcome {
-        let execution_id = Uuid::now_v7();
-        let request = ExecRequest {
-            script: script.clone(),
-            execution_id,
-            root_execution_id: execution_id,
-            parent_execution_id: None,
-            trigger_depth,
-            completes: None,
-            keeps: None,
-            principal: None,
-            limits: Arc::new(limits),
-            traceparent: None,
-            payload,
-        };
+        let request = ExecRequest::root(script.clone(), Uuid::now_v7(), Arc::new(limits), payload);
+        let request = ExecRequest { trigger_depth, ..request };
         self.executor.execute(Arc::new(request)).await
     }
 

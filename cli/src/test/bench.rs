@@ -104,23 +104,12 @@ impl Bench {
             ..memory::services(self.active.clone(), kit.clock().clone())
         };
         let executor = Arc::new(self.executor.with_services(services));
-        let execution_id = Uuid::now_v7();
         let source = self.source(script).await;
         let version_id = VersionId(0);
         self.scripts.insert(version_id, &*source);
-        let request = ExecRequest {
-            script: Arc::new(reference(script, &source, version_id)),
-            execution_id,
-            root_execution_id: execution_id,
-            parent_execution_id: None,
-            trigger_depth: 0,
-            completes: None,
-            keeps: None,
-            principal: None,
-            limits: self.limits.clone(),
-            traceparent: None,
-            payload: Payload::Test(function),
-        };
+        let reference = Arc::new(reference(script, &source, version_id));
+        let limits = self.limits.clone();
+        let request = ExecRequest::root(reference, Uuid::now_v7(), limits, Payload::Test(function));
         let begun = Instant::now();
         let outcome = executor.execute(Arc::new(request)).await;
         let fuel = outcome.fuel();

@@ -95,17 +95,5 @@ fn request(
 ) -> ExecRequest {
     let source_hash = SourceHash::of(source);
     let script = ScriptRef { app_id, app, script, version_id: UNSTORED, version: 0, source_hash };
-    ExecRequest {
-        script: Arc::new(script),
-        execution_id,
-        root_execution_id: execution_id,
-        parent_execution_id: None,
-        trigger_depth: 0,
-        completes: None,
-        keeps: None,
-        principal: None,
-        limits: Arc::new(limits),
-        traceparent: None,
-        payload: Payload::Http(call),
-    }
+    ExecRequest::root(Arc::new(script), execution_id, Arc::new(limits), Payload::Http(call))
 }

@@ -38,29 +38,20 @@ pub(super) struct Client {
 pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client: Client) -> ExecRequest {
     let Target { script, limits, rest, route, params, .. } = target;
     let execution_id = Uuid::now_v7();
-    ExecRequest {
-        script,
-        execution_id,
-        root_execution_id: execution_id,
-        parent_execution_id: None,
-        trigger_depth: 0,
-        completes: None,
-        keeps: None,
-        principal: client.principal,
-        limits,
-        traceparent: traceparent(&head.headers),
-        payload: Payload::Http(HttpCall {
-            method: head.method.as_str().to_owned(),
-            path: rest,
-            route,
-            query: head.uri.query().map(str::to_owned),
-            params,
-            request_id: request_id(&head.headers).unwrap_or_else(|| execution_id.to_string()),
-            headers: head.headers,
-            body,
-            client_ip: Some(client.ip),
-        }),
-    }
+    let traceparent = traceparent(&head.headers);
+    let call = HttpCall {
+        method: head.method.as_str().to_owned(),
+        path: rest,
+        route,
+        query: head.uri.query().map(str::to_owned),
+        params,
+        request_id: request_id(&head.headers).unwrap_or_else(|| execution_id.to_string()),
+        headers: head.headers,
+        body,
+        client_ip: Some(client.ip),
+    };
+    let request = ExecRequest::root(script, execution_id, limits, Payload::Http(call));
+    ExecRequest { principal: client.principal, traceparent, ..request }
 }
 
 /// The caller's `X-Request-Id`, if it is something that can be logged and sent back.
