@@ -114,6 +114,7 @@ fn active(request: &ExecRequest, settings: Settings) -> Arc<Active> {
     let ScriptRef { app, app_id, script, .. } = &*request.script;
     let itself = ActiveScript {
         script: request.script.clone(),
+        canary: None,
         handles_requests: true,
         handles_events: true,
         access: Arc::default(),

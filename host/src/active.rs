@@ -106,12 +106,35 @@ pub struct ActiveApp {
 pub struct ActiveScript {
     /// The version that is called.
     pub script: Arc<ScriptRef>,
+    /// Another version that some of the calls go to, to see how it does.
+    pub canary: Option<Canary>,
     /// Whether it answers HTTP requests.
     pub handles_requests: bool,
     /// Whether it handles events.
     pub handles_events: bool,
     /// Who has to be there for a request to be taken.
     pub access: Arc<Access>,
+}
+
+/// A version that some of the calls of a script go to. It handles whatever the active one does.
+#[derive(Debug, Clone)]
+pub struct Canary {
+    /// The version.
+    pub script: Arc<ScriptRef>,
+    /// How many of a hundred calls.
+    pub percent: u8,
+}
+
+impl ActiveScript {
+    /// The version that the call with this id, a UUIDv7, goes to. The same one each time for the same id; over many of them
+    /// as many go to the canary as should, since the end of such an id is random.
+    #[must_use]
+    pub fn version_for(&self, execution_id: Uuid) -> &Arc<ScriptRef> {
+        let Some(canary) = &self.canary else { return &self.script };
+        // The last 32 bits, as a number below 100.
+        let part = ((execution_id.as_u128() & u128::from(u32::MAX)) * 100) >> 32;
+        if part < u128::from(canary.percent) { &canary.script } else { &self.script }
+    }
 }
 
 /// The current active set, shared between the control plane, which publishes, and the data plane, which reads.
@@ -137,5 +160,50 @@ impl Active {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{SourceHash, VersionId};
+
+    fn version(number: u32) -> Arc<ScriptRef> {
+        Arc::new(ScriptRef {
+            app_id: AppId(1),
+            app: "default".into(),
+            script: "a".into(),
+            version_id: VersionId(number.into()),
+            version: number,
+            source_hash: SourceHash::of("1"),
+        })
+    }
+
+    fn script(canary: Option<u8>) -> ActiveScript {
+        let canary = canary.map(|percent| Canary { script: version(2), percent });
+        let (handles_requests, handles_events, access) = (true, false, Arc::default());
+        ActiveScript { script: version(1), canary, handles_requests, handles_events, access }
+    }
+
+    #[test]
+    fn as_many_calls_go_to_a_canary_as_should() {
+        for percent in [1, 5, 50, 99] {
+            let script = script(Some(percent));
+            let went = (0..100_000).filter(|_| script.version_for(Uuid::now_v7()).version == 2).count();
+            // Five times the standard deviation.
+            let off = went.abs_diff(1000 * usize::from(percent));
+            assert!(off < 800, "{went} of 100000 with {percent} %");
+        }
+        let ids = || (0..1000).map(|_| Uuid::now_v7());
+        assert!(ids().all(|id| script(None).version_for(id).version == 1));
+        assert!(ids().all(|id| script(Some(0)).version_for(id).version == 1));
+        assert!(ids().all(|id| script(Some(100)).version_for(id).version == 2));
+    }
+
+    #[test]
+    fn a_call_goes_to_the_same_version_each_time() {
+        let script = script(Some(50));
+        let id = Uuid::now_v7();
+        assert!((0..100).all(|_| script.version_for(id) == script.version_for(id)));
     }
 }

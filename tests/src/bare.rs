@@ -88,6 +88,7 @@ impl BareExecutor {
     pub fn publish(&self, scripts: &[Arc<ScriptRef>]) {
         let active = |script: &Arc<ScriptRef>| ActiveScript {
             script: script.clone(),
+            canary: None,
             handles_requests: true,
             handles_events: true,
             access: Arc::default(),

@@ -58,6 +58,7 @@ impl Bench {
             // Whether it has a function for them is found when it is called.
             let script = ActiveScript {
                 script: reference,
+                canary: None,
                 handles_requests: true,
                 handles_events: true,
                 access: Arc::default(),

@@ -193,7 +193,7 @@ impl Dispatcher {
             return Err(Failure::new(Code::ScriptNotFound, message));
         };
         if is_deferred(&attempt.stored) {
-            return self.deferred_request(event, script.script.clone(), app.limits.clone());
+            return self.deferred_request(event, script.version_for(event.id).clone(), app.limits.clone());
         }
         if !script.handles_events {
             let message = format!("the script {} has no function on_event", event.script);
@@ -204,9 +204,10 @@ impl Dispatcher {
             true => app.limits.clone(),
             false => Arc::new(Limits { deadline_ms, ..*app.limits }),
         };
+        let execution_id = Uuid::now_v7();
         Ok(ExecRequest {
-            script: script.script.clone(),
-            execution_id: Uuid::now_v7(),
+            script: script.version_for(execution_id).clone(),
+            execution_id,
             root_execution_id: event.cause.root,
             parent_execution_id: event.cause.parent,
             trigger_depth: event.trigger_depth(),

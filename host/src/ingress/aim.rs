@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, header};
+use uuid::Uuid;
 
 use crate::active::{ActiveApp, ActiveScript, ActiveSet};
 use crate::call::{AppId, BUILT_IN_ROUTE};
@@ -170,8 +171,10 @@ fn target(app: &ActiveApp, script: &ActiveScript, rest: String) -> Result<Target
         let detail = format!("the script {name} has no function handle, so it answers no requests");
         return Err(Problem::new(Code::HandlerMissing).detail(detail));
     }
+    let execution_id = Uuid::now_v7();
     Ok(Target {
-        script: script.script.clone(),
+        execution_id,
+        script: script.version_for(execution_id).clone(),
         limits: app.limits.clone(),
         quotas: app.quotas.clone(),
         rest,

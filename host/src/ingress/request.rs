@@ -17,6 +17,9 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// The script that a request leads to.
 pub(super) struct Target {
+    /// What the call will be known by.
+    pub(super) execution_id: Uuid,
+    /// The version that it goes to.
     pub(super) script: Arc<ScriptRef>,
     pub(super) limits: Arc<Limits>,
     pub(super) quotas: Arc<Quotas>,
@@ -36,8 +39,7 @@ pub(super) struct Client {
 
 /// Put the call together.
 pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client: Client) -> ExecRequest {
-    let Target { script, limits, rest, route, params, .. } = target;
-    let execution_id = Uuid::now_v7();
+    let Target { execution_id, script, limits, rest, route, params, .. } = target;
     let traceparent = traceparent(&head.headers);
     let call = HttpCall {
         method: head.method.as_str().to_owned(),

@@ -98,9 +98,10 @@ impl ScriptsSession {
         let left = deadline.saturating_duration_since(Instant::now());
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
         let limits = Limits { deadline_ms: app.limits.deadline_ms.min(left_ms), ..*app.limits };
+        let execution_id = Uuid::now_v7();
         let request = ExecRequest {
-            script: found.script.clone(),
-            execution_id: Uuid::now_v7(),
+            script: found.version_for(execution_id).clone(),
+            execution_id,
             root_execution_id: caller.root_execution_id,
             parent_execution_id: Some(caller.execution_id),
             trigger_depth: caller.trigger_depth.saturating_add(1),
