@@ -10,6 +10,7 @@ use picloud_host::quota::Quotas;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
+use crate::canary::Canaries;
 use crate::identity::Identities;
 use crate::store::{ChangeError, Store};
 
@@ -24,6 +25,7 @@ struct Inner {
     store: Store,
     active: Arc<Active>,
     identities: Arc<Identities>,
+    canaries: Canaries,
     limits: Limits,
     quotas: Quotas,
     /// Held from before the database is read until the set is published. So whoever reads later publishes later.
@@ -34,8 +36,8 @@ impl Publisher {
     /// Publish `store` to `active`, with the same limits for every app, and with `quotas` for what an app has not set itself.
     #[must_use]
     pub fn new(store: Store, active: Arc<Active>, limits: Limits, quotas: Quotas) -> Self {
-        let identities = Arc::default();
-        Self(Arc::new(Inner { store, active, identities, limits, quotas, turn: Mutex::new(()) }))
+        let (identities, canaries) = (Arc::default(), Canaries::default());
+        Self(Arc::new(Inner { store, active, identities, canaries, limits, quotas, turn: Mutex::new(()) }))
     }
 
     /// The quotas of every app that has none of its own.
@@ -50,6 +52,12 @@ impl Publisher {
         &self.0.identities
     }
 
+    /// The canaries that run, as published.
+    #[must_use]
+    pub fn canaries(&self) -> &Canaries {
+        &self.0.canaries
+    }
+
     /// Publish what is stored now. To be called once at start; changes go through [`Publisher::change`].
     ///
     /// # Errors
@@ -59,8 +67,13 @@ impl Publisher {
         let _turn = self.0.turn.lock().await;
         let set = self.0.store.active_set(&self.0.limits, &self.0.quotas).await?;
         let principals = self.0.store.principals().await?;
+        let canaries = self.0.store.running_canaries().await?;
         self.0.active.publish(set);
         self.0.identities.replace(principals);
+        for (ended, result) in self.0.canaries.replace(canaries) {
+            // The store logs why it fails; what is lost then are numbers for people.
+            let _ = self.0.store.keep_canary_result(ended, &result.to_json()).await;
+        }
         Ok(())
     }
 

@@ -166,6 +166,10 @@ codes! {
     ScriptNotFound: "script-not-found", NOT_FOUND, None;
     /// The script has no such version.
     VersionNotFound: "version-not-found", NOT_FOUND, None;
+    /// No canary of the script runs.
+    CanaryNotFound: "canary-not-found", NOT_FOUND, None;
+    /// The canary is not understood, or cannot be.
+    CanaryInvalid: "canary-invalid", UNPROCESSABLE_ENTITY, None;
     /// The version to be made is not understood.
     VersionInvalid: "version-invalid", UNPROCESSABLE_ENTITY, None;
     /// The version does not answer its smoke call well.

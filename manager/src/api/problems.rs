@@ -24,6 +24,8 @@ impl From<ChangeError> for Problem {
             ChangeError::LastAdmin => Self::new(Code::LastAdmin),
             ChangeError::NoScript => Self::new(Code::ScriptNotFound),
             ChangeError::NoVersion => Self::new(Code::VersionNotFound),
+            ChangeError::NoCanary => Self::new(Code::CanaryNotFound),
+            ChangeError::Canary(why) => Self::new(Code::CanaryInvalid).detail(why),
             ChangeError::NoRoute => Self::new(Code::RouteUnknown),
             ChangeError::Route(shared @ RouteConflict::Shared(_)) => {
                 Self::new(Code::Forbidden).detail(shared.to_string())

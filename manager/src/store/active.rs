@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use picloud_host::active::{ActiveApp, ActiveScript, ActiveSet};
+use picloud_host::active::{ActiveApp, ActiveScript, ActiveSet, Canary};
 use picloud_host::call::{AppId, ScriptRef, SourceHash, VersionId};
 use picloud_host::limits::{Limits, OwnLimits};
 use picloud_host::mqtt::MqttFilter;
@@ -45,6 +45,10 @@ struct ScriptColumns {
     handles_requests: Option<bool>,
     handles_events: Option<bool>,
     access: Option<String>,
+    canary_version_id: Option<i64>,
+    canary_number: Option<i64>,
+    canary_source_hash: Option<String>,
+    percent: Option<i64>,
 }
 
 impl Store {
@@ -96,10 +100,13 @@ impl Store {
 
 const SCRIPTS: &str = "
     select app.id as app_id, app.name as app, app.limits, app.quotas, s.name as script, v.id as version_id, v.number, v.source_hash,
-           v.handles_requests, v.handles_events, s.access
+           v.handles_requests, v.handles_events, s.access,
+           cv.id as canary_version_id, cv.number as canary_number, cv.source_hash as canary_source_hash, c.percent
     from   app
     left   join script s on s.app_id = app.id
     left   join script_version v on v.id = s.active_version_id
+    left   join canary c on c.script_id = s.id and c.ended_ms is null
+    left   join script_version cv on cv.id = c.version_id
     where  app.deleted_ms is null";
 
 // Schedules make their events in the control plane.
@@ -228,14 +235,23 @@ impl ScriptColumns {
     /// None when the app has no script, or when the row is damaged: one bad row must not take the others along.
     fn into_active(self, app_id: AppId, app: Arc<str>) -> Option<ActiveScript> {
         let script: Arc<str> = self.script?.into();
-        let source_hash = self.source_hash.as_deref().and_then(parse_hash);
-        let version = self.number.and_then(|number| u32::try_from(number).ok());
-        let (Some(version_id), Some(version), Some(source_hash)) = (self.version_id, version, source_hash)
-        else {
+        let version = |id: Option<i64>, number: Option<i64>, hash: Option<&str>| {
+            Some(Arc::new(ScriptRef {
+                app_id,
+                app: app.clone(),
+                script: script.clone(),
+                version_id: VersionId(id?),
+                version: u32::try_from(number?).ok()?,
+                source_hash: parse_hash(hash?)?,
+            }))
+        };
+        let Some(active) = version(self.version_id, self.number, self.source_hash.as_deref()) else {
             tracing::error!(%app, %script, "the script's active version is damaged in the database");
             return None;
         };
-        let version_id = VersionId(version_id);
+        let canary = version(self.canary_version_id, self.canary_number, self.canary_source_hash.as_deref());
+        let percent = self.percent.and_then(|percent| u8::try_from(percent).ok());
+        let canary = canary.zip(percent).map(|(script, percent)| Canary { script, percent });
         // Nobody may call a script of which it is not known who may.
         let access = match access_of(self.access.as_deref()) {
             Ok(access) => Arc::new(access),
@@ -245,7 +261,8 @@ impl ScriptColumns {
             }
         };
         Some(ActiveScript {
-            script: Arc::new(ScriptRef { app_id, app, script, version_id, version, source_hash }),
+            script: active,
+            canary,
             handles_requests: self.handles_requests.unwrap_or_default(),
             handles_events: self.handles_events.unwrap_or_default(),
             access,

@@ -18,7 +18,7 @@ const EACH: i64 = 100;
 /// A request that is about to change something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewEntry {
-    /// What kind of principal has sent it: `token`, or `dev` in dev mode.
+    /// What kind of principal has sent it: `token`; `dev` in dev mode; `server` for what it has done by itself.
     pub kind: String,
     /// The principal's name; none in dev mode.
     pub name: Option<String>,

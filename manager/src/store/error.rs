@@ -31,6 +31,12 @@ pub enum ChangeError {
     /// There is no such version.
     #[error("there is no such version")]
     NoVersion,
+    /// No canary runs, or not the same one any more.
+    #[error("no such canary runs")]
+    NoCanary,
+    /// The version cannot be a canary.
+    #[error("{0}")]
+    Canary(&'static str),
     /// There is no such route.
     #[error("there is no such route")]
     NoRoute,

@@ -1,7 +1,7 @@
 //! Storage in SQLite. SQL lives here and nowhere else, one file for each noun.
 //!
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
-//! [`Store`] with `app`, `script`, `version`, `principal`, `token`, `audit`, `route`, `trigger`, `http_policy`, `secret`,
+//! [`Store`] with `app`, `script`, `version`, `canary`, `principal`, `token`, `audit`, `route`, `trigger`, `http_policy`, `secret`,
 //! `config`, and `active` (what the data plane
 //! needs to know of them); `kv`, `event` and `answer` (the other side of the sequencer); in a database of their own `execution`, `log` and
 //! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them.
@@ -13,6 +13,7 @@ mod answer_tests;
 pub mod app;
 pub mod audit;
 pub mod backup;
+pub mod canary;
 mod chunks;
 pub(crate) mod column;
 pub mod config;

@@ -7,6 +7,7 @@ use picloud_host::route::Access;
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
+use crate::store::canary;
 use crate::store::column::to_i64;
 use crate::store::version::{self, Version};
 use crate::store::{ChangeError, Precondition, Store, failed};
@@ -335,13 +336,14 @@ async fn insert_note(tx: &mut SqliteConnection, version_id: i64, upload: &Upload
     Ok(())
 }
 
-/// Delete all but the `keep` newest versions of a script and the active one.
+/// Delete all but the `keep` newest versions of a script, the active one and a canary.
 async fn delete_oldest(tx: &mut SqliteConnection, script_id: i64, keep: u64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "delete from script_version \
          where script_id = $1 \
          and   number <= (select number from script_version where script_id = $1 order by number desc limit 1 offset $2) \
-         and   id <> (select active_version_id from script where id = $1)",
+         and   id <> (select active_version_id from script where id = $1) \
+         and   id not in (select version_id from canary where script_id = $1 and ended_ms is null)",
     )
     .bind(script_id)
     .bind(to_i64(keep))
@@ -362,9 +364,9 @@ pub(super) async fn set_active(
         .bind(script_id)
         .bind(version_id)
         .bind(now_ms)
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
-    Ok(())
+    canary::end_at_activation(tx, script_id, version_id, now_ms).await
 }
 
 pub(super) async fn fetch(tx: &mut SqliteConnection, script_id: i64) -> Result<Script, sqlx::Error> {

@@ -42,6 +42,8 @@ pub struct Version {
     pub author: Option<String>,
     /// Fuel that its smoke call took, if there was one.
     pub smoke_fuel: Option<i64>,
+    /// How many of a hundred calls go to it, while it is a canary.
+    pub canary_percent: Option<i64>,
     /// When it was uploaded, in milliseconds since the Unix epoch.
     #[sqlx(try_from = "i64")]
     pub created_ms: u64,
@@ -64,10 +66,11 @@ macro_rules! select_version {
         concat!(
             "select v.id, v.number, v.id = s.active_version_id as active, v.handles_requests, v.handles_events, \
                     v.source_hash, octet_length(v.source) as source_bytes, v.image_bytes, v.load_fuel, v.created_ms, \
-                    n.message, n.author, n.smoke_fuel \
+                    n.message, n.author, n.smoke_fuel, c.percent as canary_percent \
              from script s \
              join script_version v on v.script_id = s.id \
-             left join version_note n on n.version_id = v.id ",
+             left join version_note n on n.version_id = v.id \
+             left join canary c on c.version_id = v.id and c.ended_ms is null ",
             $rest
         )
     };
