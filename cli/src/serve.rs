@@ -29,6 +29,7 @@ use picloud_host::outbound::Outbound;
 use picloud_host::ports::{Answers, Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
 use picloud_manager::prometheus::{Gauges, OverQuota, ReadGauges};
+use picloud_manager::rollback::Rollback;
 use picloud_manager::schedule::Scheduler;
 use picloud_manager::{api, prometheus};
 use tokio::net::TcpListener;
@@ -113,7 +114,11 @@ impl Server {
             kept: kept_calls(&storage, clock.clone()),
             principals: Arc::new(storage.bearers.clone()),
             attempts: Arc::default(),
-            log: storage.telemetry.clone(),
+            log: Arc::new(Rollback {
+                publisher: storage.publisher.clone(),
+                store: storage.store.clone(),
+                next: storage.telemetry.clone(),
+            }),
             clock,
         });
         let schedules =

@@ -50,7 +50,7 @@ pub(crate) struct AuditEntry {
     /// When the request came.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// What kind of principal has sent it: `token`, or `dev` in dev mode.
+    /// What kind of principal has sent it: `token`; `dev` in dev mode; `server` for what it has done by itself.
     kind: String,
     /// The principal's name; null in dev mode.
     #[schema(required)]

@@ -10,6 +10,7 @@ pub mod auth;
 mod backup;
 mod body;
 mod caller;
+mod canary;
 mod config;
 mod errors;
 mod events;
@@ -141,6 +142,7 @@ fn all_routes() -> OpenApiRouter<State> {
         .merge(backup::router())
         .merge(scripts::router())
         .merge(versions::router())
+        .merge(canary::router())
         .merge(routes::router())
         .merge(executions::router())
         .merge(logs::router())

@@ -62,16 +62,23 @@ pub(crate) struct Version {
     /// Fuel that its smoke call took; null if there was none.
     #[schema(required)]
     smoke_fuel: Option<u64>,
+    /// How many of a hundred calls go to it, while it is a canary; null else.
+    #[schema(required)]
+    canary_percent: Option<u8>,
     /// When it was uploaded.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
 impl Version {
-    /// The tag of this document. A version never changes, but whether it is active does. The active version has the tag
-    /// of its script, so that it can be sent there as `If-Match`.
+    /// The tag of this document. A version never changes, but what is called does. The active version has the tag of its
+    /// script, so that it can be sent there as `If-Match`.
     fn tag(&self) -> String {
-        if self.active { self.source_hash.clone() } else { format!("{}-inactive", self.source_hash) }
+        match self.canary_percent {
+            Some(percent) => format!("{}-canary-{percent}", self.source_hash),
+            None if self.active => self.source_hash.clone(),
+            None => format!("{}-inactive", self.source_hash),
+        }
     }
 }
 
@@ -89,6 +96,7 @@ impl From<version::Version> for Version {
             message: version.message,
             author: version.author,
             smoke_fuel: version.smoke_fuel.map(to_u64),
+            canary_percent: version.canary_percent.and_then(|percent| percent.try_into().ok()),
             created_at: timestamp(version.created_ms),
         }
     }
@@ -235,7 +243,7 @@ async fn source(state: &State, app: AppId, path: &VersionPath) -> Result<Source,
 }
 
 /// Why there is no such version: no script, or a script without it.
-async fn missing(state: &State, app: AppId, name: &Name) -> Problem {
+pub(super) async fn missing(state: &State, app: AppId, name: &Name) -> Problem {
     match state.store.script(app, name).await {
         Ok(Some(_)) => Problem::new(Code::VersionNotFound),
         Ok(None) => Problem::new(Code::ScriptNotFound),

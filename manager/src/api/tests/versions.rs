@@ -26,7 +26,7 @@ async fn versions_are_listed_from_the_newest_on() {
         json!({"items": [{
             "number": 1, "active": false, "handles_requests": true, "handles_events": false,
             "source_hash": hash, "source_bytes": 1, "image_bytes": 300_000, "load_fuel": 10,
-            "message": null, "author": null, "smoke_fuel": null, "created_at": "2023-11-14T22:13:20Z",
+            "message": null, "author": null, "smoke_fuel": null, "canary_percent": null, "created_at": "2023-11-14T22:13:20Z",
         }], "next_cursor": null})
     );
     assert_eq!(api.get(&version("a", "/1")).await.json(), second["items"][0]);
