@@ -3,6 +3,7 @@
 mod app;
 mod apps;
 mod backup;
+mod canary;
 mod client;
 mod deploy;
 mod dev;
@@ -33,6 +34,7 @@ use crate::output::Format;
 pub use app::{AppOnly, DEFAULT_APP};
 pub use apps::{AppSettings, AppsArgs, AppsCommand};
 pub use backup::{BackupArgs, RestoreArgs};
+pub use canary::{CanaryArgs, CanaryCommand, NewCanary};
 pub use client::ClientCommand;
 pub use deploy::DeployArgs;
 pub use dev::DevArgs;

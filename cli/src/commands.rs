@@ -4,6 +4,7 @@ pub mod answer;
 pub mod apps;
 pub mod audit;
 pub mod backup;
+pub mod canary;
 pub mod config;
 pub mod deploy;
 pub mod dev;
@@ -59,6 +60,7 @@ pub async fn execute(
         ClientCommand::Rm(args) => scripts::delete(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Versions(args) => scripts::versions(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Rollback(args) => scripts::rollback(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Canary(args) => canary::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Kv(args) => kv::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Secrets(args) => secrets::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Config(args) => config::run(&args, &api(&args.app)?, terminal).await,

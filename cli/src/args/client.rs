@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::AppOnly;
 use super::apps::AppsArgs;
 use super::backup::BackupArgs;
+use super::canary::CanaryArgs;
 use super::deploy::{self, DeployArgs};
 use super::dev::{self, DevArgs};
 use super::event::{EventsArgs, TraceArgs, TriggersArgs};
@@ -73,6 +74,15 @@ Examples:
   picloud rollback hello                     to the version that was active before
   picloud rollback hello 3                   from the next call on it is version 3")]
     Rollback(RollbackArgs),
+
+    /// Let some of the calls of a script go to a new version, which ends by itself if that does worse
+    #[command(after_help = "\
+Examples:
+  picloud deploy order.rhai --canary 10      upload a version; one call in ten goes to it
+  picloud canary show order                  how both versions do
+  picloud canary promote order               all calls go to it from now on
+  picloud canary stop order                  none does")]
+    Canary(CanaryArgs),
 
     /// Read and write the keys and values of an app
     #[command(after_help = "\

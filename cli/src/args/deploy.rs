@@ -13,6 +13,7 @@ Examples:
   picloud deploy --dry-run                   only show what would change, as a diff
   picloud deploy --prune                     and delete the scripts that are not in the folder
   picloud deploy -m 'Round up' --smoke request.json   try it first, and say what is new
+  picloud deploy --canary 10                 one call in ten goes to the new versions, as long as they do well
   picloud deploy hello.rhai                  as the script `hello` of the app `default`
   picloud deploy examples/ --app shop        every *.rhai in the folder
   picloud deploy v2/hello.rhai --name hello2 under another name
@@ -53,6 +54,11 @@ pub struct DeployArgs {
     /// Upload new versions without activating them; `picloud rollback NAME VERSION` does
     #[arg(long)]
     pub no_activate: bool,
+
+    /// Upload new versions without activating them, and let so many of a hundred calls go to them, until that is ended or
+    /// they do worse; `picloud canary` shows and ends it
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99), conflicts_with = "no_activate")]
+    pub canary: Option<u8>,
 
     /// Do not ask
     #[arg(short, long)]

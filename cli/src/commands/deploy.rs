@@ -48,6 +48,9 @@ pub async fn run(args: &DeployArgs, api: &Api, env: &Env, terminal: &mut Termina
                 if let Some(version) = uploaded.version {
                     more["version"] = version;
                 }
+                if let Some(canary) = uploaded.canary {
+                    more["canary"] = canary;
+                }
                 Done { change: uploaded.change, text, more }
             })
         };

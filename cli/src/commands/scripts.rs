@@ -71,7 +71,7 @@ pub async fn versions(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Re
     for version in &items {
         table.row(vec![
             text(version, "number"),
-            if version["active"] == Value::Bool(true) { "active".to_owned() } else { String::new() },
+            called(version),
             local(&version["created_at"]),
             bytes(number(version, "source_bytes")),
             bytes(number(version, "image_bytes")),
@@ -82,6 +82,15 @@ pub async fn versions(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Re
         ]);
     }
     print(&table, items.is_empty(), "there are no versions", terminal)
+}
+
+/// Whether a version is called.
+fn called(version: &Value) -> String {
+    match version["canary_percent"].as_u64() {
+        Some(percent) => format!("{percent} %"),
+        None if version["active"] == Value::Bool(true) => "active".to_owned(),
+        None => String::new(),
+    }
 }
 
 /// Make an older version the active one.

@@ -1,6 +1,7 @@
 //! The commands, most of them against a server that plays the API: exit codes, what is printed where, what is sent.
 
 mod apps;
+mod canary;
 mod deploy;
 mod http_policy;
 mod invoke;

@@ -12,7 +12,7 @@ use crate::client::Api;
 use crate::client::api::query;
 use crate::client::http::Call;
 use crate::commands::request::read_file;
-use crate::commands::{number, text};
+use crate::commands::{canary, number, text};
 use crate::exit::CliError;
 use crate::output::diagnostic::Diagnostic;
 use crate::output::text::{bytes, clean, thousands};
@@ -66,6 +66,8 @@ pub(crate) struct Options {
     pub(crate) smoke: Option<Value>,
     /// Not to let it be called yet.
     pub(crate) no_activate: bool,
+    /// How many of a hundred calls are to go to a new version.
+    pub(crate) canary: Option<u8>,
 }
 
 impl Options {
@@ -76,7 +78,12 @@ impl Options {
             let bytes = read_file(file, MAX_SMOKE).map_err(wrong)?;
             serde_json::from_slice(&bytes).map_err(|error| wrong(format!("{}: {error}", file.display())))
         });
-        Ok(Self { message: args.message.clone(), smoke: smoke.transpose()?, no_activate: args.no_activate })
+        Ok(Self {
+            message: args.message.clone(),
+            smoke: smoke.transpose()?,
+            no_activate: args.no_activate || args.canary.is_some(),
+            canary: args.canary,
+        })
     }
 
     /// The call that uploads a source.
@@ -109,6 +116,8 @@ pub(crate) struct Uploaded {
     pub(crate) script: Value,
     /// The version, if it was made with what only versions can be made with.
     pub(crate) version: Option<Value>,
+    /// The canary that it is, if it is one.
+    pub(crate) canary: Option<Value>,
 }
 
 /// Upload a file.
@@ -141,7 +150,15 @@ pub(crate) async fn upload(
         (Some(_), Some(version)) if version["active"] != Value::Bool(true) => Change::Stored,
         (Some(_), _) => Change::Updated,
     };
-    Ok(Uploaded { change, before, script, version })
+    let canary = match (options.canary, &version) {
+        // Without a version that was there before there is nothing to compare it with.
+        (Some(percent), Some(version)) if change == Change::Stored => {
+            let body = json!({ "version": version["number"], "percent": percent });
+            Some(canary::put(name, &body, api).await.map_err(told)?.1)
+        }
+        _ => None,
+    };
+    Ok(Uploaded { change, before, script, version, canary })
 }
 
 /// The script of that name, if there is one.
@@ -170,7 +187,7 @@ pub(super) fn describe(error: CliError, file: &Path, source: &str, terminal: &Te
 
 /// A line about an upload, with what has become more or less.
 pub(crate) fn summary(name: &str, uploaded: &Uploaded, api: &Api, paint: Paint) -> String {
-    let Uploaded { change, before, script, version } = uploaded;
+    let Uploaded { change, before, script, version, canary } = uploaded;
     // What is told is told of the version that is new, whether it is called or not.
     let newest = version.as_ref().unwrap_or(script);
     let word = format!("{:<9}", change.word());
@@ -203,6 +220,9 @@ pub(crate) fn summary(name: &str, uploaded: &Uploaded, api: &Api, paint: Paint) 
             let told = format!(" ({change} against the active version)");
             line += &if change.starts_with('+') { paint.warning(&told) } else { paint.good(&told) };
         }
+    }
+    if let Some(canary) = canary {
+        line += &format!("  {} % of the calls go to it", number(canary, "percent"));
     }
     line
 }

@@ -1,6 +1,7 @@
 //! The REST API and the server around it, over a real listener.
 
 mod access;
+mod canary;
 mod openapi;
 mod requests;
 mod roll_out;
