@@ -104,12 +104,21 @@ async fn a_version_that_fails_gets_no_calls_any_more() {
     );
     // It took 20 failures to be sure, and what was asked about it between them took some time.
     assert!((20..30).contains(&failed), "{failed}");
+    // It is written down when what was decided holds.
+    let written = async {
+        loop {
+            let audit = app.get("/api/v1/audit?limit=5").await.json();
+            let entries = audit["items"].as_array().unwrap();
+            if entries.iter().any(|entry| entry["path"] == CANARY && entry["kind"] == "server") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), written).await.expect("it is written down");
     for _ in 0..50 {
         assert_eq!(app.get("/default/order").await.text(), "fine");
     }
-    let audit = app.get("/api/v1/audit?limit=5").await.json();
-    let entries = audit["items"].as_array().unwrap();
-    assert!(entries.iter().any(|entry| entry["path"] == CANARY && entry["kind"] == "server"), "{audit}");
     app.delete(CANARY).await.assert_problem(404, "canary-not-found");
 }
 
