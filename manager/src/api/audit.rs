@@ -1,5 +1,5 @@
-//! The audit log: every request that may change how the server and its apps are set up is written down before it is done,
-//! and how it ended after it.
+//! The audit log: every request that may change how the server and its apps are set up, or that takes all of it away, is
+//! written down before it is done, and how it ended after it.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
@@ -42,7 +42,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(list_audit))
 }
 
-/// Somebody who may has changed something, or has tried to.
+/// Somebody who may has changed something, or taken a copy of everything, or has tried to.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditEntry {
     /// Its number; later entries have larger ones.
@@ -121,7 +121,7 @@ pub(crate) struct AuditQuery {
 /// Read the audit log, the newest entry first.
 ///
 /// Every request that was allowed and may have changed something, but for those that set keys or send events, which are what
-/// apps work with. Of each app the newest 10 000 are kept.
+/// apps work with; and those that take a backup. Of each app the newest 10 000 are kept.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "audit", security(("token" = ["admin"])), params(AuditQuery),
     responses(
@@ -158,7 +158,7 @@ struct Slot(Arc<OnceLock<u64>>);
 /// change much must not be all who stand there.
 static TURNS: Semaphore = Semaphore::const_new(8);
 
-/// Write down what a request that was allowed is about to do, if it may change something. Values of keys and events that are
+/// Write down what a request that was allowed is about to do, if it may change something or takes everything away. Values of keys and events that are
 /// sent are what apps work with, not how they are set up: they are not written down.
 ///
 /// # Errors
@@ -185,7 +185,9 @@ pub(crate) async fn record(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+    let method = request.method();
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if *method == Method::OPTIONS || (reads && !takes_all(request.uri().path())) {
         return next.run(request).await;
     }
     let slot = Slot::default();
@@ -206,6 +208,12 @@ pub(crate) async fn record(
         Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
         Err(_) => Problem::new(Code::ShuttingDown).into_response(),
     }
+}
+
+/// Whether who reads this takes away everything that there is: who did that must be known afterwards. No other way to write
+/// the path leads there.
+fn takes_all(path: &str) -> bool {
+    path == "/api/v1/backup"
 }
 
 /// What to write down of a request; none if it comes from nobody who is known.

@@ -173,3 +173,20 @@ async fn nothing_is_changed_that_cannot_be_written_down() {
     sqlx::raw_sql("alter table hidden rename to audit").execute(&api.test.database.write).await.unwrap();
     with(&api, &admin, "GET", "/api/v1/apps/shop", Value::Null).await.problem(404, "app-not-found");
 }
+
+#[tokio::test]
+async fn who_takes_everything_away_is_written_down_and_who_may_not_takes_nothing() {
+    let (api, admin) = api().await;
+    let deployer = make(&api, &admin, "ci", "app:*:admin").await;
+    with(&api, &deployer, "GET", "/api/v1/backup", Value::Null).await.problem(403, "forbidden");
+    assert_eq!(with(&api, &admin, "GET", "/api/v1/backup", Value::Null).await.status, 200);
+    // What is only read is not.
+    with(&api, &admin, "GET", "/api/v1/apps/default", Value::Null).await.json();
+    let log = with(&api, &admin, "GET", "/api/v1/audit", Value::Null).await.json();
+    let told = |entry: &Value| format!("{} {} {}", entry["name"], entry["path"], entry["status"]);
+    let told: Vec<String> = log["items"].as_array().unwrap().iter().map(told).collect();
+    assert_eq!(told, [r#""admin" "/api/v1/backup" 200"#, r#""admin" "/api/v1/tokens" 201"#]);
+    sqlx::raw_sql("alter table audit rename to hidden").execute(&api.test.database.write).await.unwrap();
+    let taken = with(&api, &admin, "GET", "/api/v1/backup", Value::Null).await;
+    taken.problem(503, "storage-unavailable");
+}
