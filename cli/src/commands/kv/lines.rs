@@ -4,7 +4,7 @@ use std::path::Path;
 
 use http::Method;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -31,10 +31,15 @@ struct Page {
 #[derive(Deserialize)]
 struct Line<'a> {
     key: String,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "given")]
     value: Option<&'a RawValue>,
     value_base64: Option<String>,
     expires_at: Option<Timestamp>,
+}
+
+/// A value that is there, also when it is null.
+fn given<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Print every key that starts with `prefix`, one a line.

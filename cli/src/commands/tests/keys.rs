@@ -54,8 +54,9 @@ async fn an_import_sets_what_an_export_has() {
     let exported = picloud(&server.url, &["kv", "export"]).await.out;
     let far = "\n{\"key\":\"c\",\"value\":1,\"expires_at\":\"2999-01-01T00:00:00Z\"}\n";
     let gone = "{\"key\":\"d\",\"value\":1,\"expires_at\":\"1999-01-01T00:00:00Z\"}\n";
-    let ran = import(&server, &format!("{exported}{far}{gone}")).await.expect(Exit::Ok);
-    assert_eq!(ran.out, "3 keys set, 1 had expired\n");
+    let null = "{\"key\":\"e\",\"value\":null,\"expires_at\":null}\n";
+    let ran = import(&server, &format!("{exported}{far}{gone}{null}")).await.expect(Exit::Ok);
+    assert_eq!(ran.out, "4 keys set, 1 had expired\n");
     let puts: Vec<_> = server.seen().into_iter().filter(|seen| seen.line.starts_with("PUT")).collect();
     let sent = |at: usize| (puts[at].headers["content-type"].to_str().unwrap(), puts[at].body.as_str());
     assert_eq!(puts[0].line, format!("PUT {KV}/a%2F1"));
