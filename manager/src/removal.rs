@@ -1,7 +1,8 @@
 //! Removes what deleted apps leave behind: bit by bit, so that others can write in between, and again after a restart
-//! until nothing is left.
+//! until nothing is left. An app that is put together from an archive is one of them until it is whole.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use picloud_host::call::AppId;
@@ -22,13 +23,38 @@ pub struct Removals {
     kv: Arc<dyn Kv>,
     telemetry: Arc<Telemetry>,
     deleted: Notify,
+    /// Apps that are put together, and are not removed meanwhile.
+    unfinished: Mutex<HashSet<AppId>>,
+    /// Held from before an app is stored that is to be put together until it is among those, and while they are left out.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// An app that is put together. Nobody finds it; when this is dropped before it is finished, what there is of it is removed.
+pub struct Unfinished {
+    /// The app.
+    pub app: AppId,
+    removals: Arc<Removals>,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.removals.unfinished().remove(&self.app);
+        self.removals.deleted.notify_one();
+    }
 }
 
 impl Removals {
     /// Remove from `store` and from `telemetry` what `kv` writes nothing to any more. [`Removals::run`] does it.
     #[must_use]
     pub fn new(store: Store, kv: Arc<dyn Kv>, telemetry: Arc<Telemetry>) -> Self {
-        Self { store, kv, telemetry, deleted: Notify::new() }
+        Self {
+            store,
+            kv,
+            telemetry,
+            deleted: Notify::new(),
+            unfinished: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Let nothing be written for apps that were deleted before the start. To be called before anything runs.
@@ -58,6 +84,23 @@ impl Removals {
         Ok(())
     }
 
+    /// Begin to put an app together.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::TooManyApps`]; the database failed.
+    pub async fn begin_app(self: &Arc<Self>) -> Result<Unfinished, ChangeError> {
+        let _looking = self.looking.lock().await;
+        let app = self.store.begin_app().await?;
+        self.unfinished().insert(app);
+        Ok(Unfinished { app, removals: Arc::clone(self) })
+    }
+
+    fn unfinished(&self) -> std::sync::MutexGuard<'_, HashSet<AppId>> {
+        // A set of numbers is right after every panic.
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Remove what is left of deleted apps until told to stop. Sleeps while there is none.
     pub async fn run(&self, stop: CancellationToken) {
         let remove = async {
@@ -74,7 +117,13 @@ impl Removals {
     }
 
     async fn pass(&self) -> Result<(), StoreError> {
-        for app in self.store.deleted_apps().await? {
+        let (unfinished, gone) = {
+            let _looking = self.looking.lock().await;
+            // Before the look: one that is finished between the two would be taken for one that was deleted.
+            let unfinished = self.unfinished().clone();
+            (unfinished, self.store.deleted_apps().await?)
+        };
+        for app in gone.into_iter().filter(|app| !unfinished.contains(app)) {
             self.remove(app).await?;
             tracing::info!(app = app.0, "nothing is left of a deleted app");
         }
@@ -98,11 +147,15 @@ mod tests {
     use picloud_host::call::ScriptRef;
     use picloud_host::event::Lane;
     use picloud_host::kv_conformance::{json, nothing};
+    use picloud_host::limits::Limits;
     use picloud_host::ports::{CommitError, Events as _, ExecutionLog as _, KeyRange, Page};
+    use picloud_host::quota::Quotas;
+    use picloud_host::route::Access;
     use picloud_host::sequencer::SequencerOptions;
 
     use super::*;
     use crate::store::app::AppSettings;
+    use crate::store::archive::NewScript;
     use crate::store::kv;
     use crate::store::script::Put;
     use crate::store::testing::{TestStore, bury, claim, event, insert, name, upload};
@@ -182,6 +235,56 @@ mod tests {
         let range = KeyRange { prefix: "".into(), after: None, until: None };
         let page = kv.list(other.id, &range, Page { entries: 10_000, bytes: usize::MAX }).await.unwrap();
         assert_eq!(page.entries.len(), 1201);
+    }
+
+    #[tokio::test]
+    async fn an_app_that_is_put_together_stays_until_it_is_given_up() {
+        let (test, telemetry) = (TestStore::new().await, Fixture::new().await);
+        let (removals, kv) = removals(&test, &telemetry).await;
+        let (removals, none) = (Arc::new(removals), Precondition::default());
+        let unfinished = removals.begin_app().await.unwrap();
+        write(&*kv, unfinished.app, "a").await.unwrap();
+        // Another one goes meanwhile.
+        removals.delete(&name("default"), &none).await.unwrap();
+        removals.pass().await.unwrap();
+        assert_eq!(test.store.deleted_apps().await.unwrap(), [unfinished.app]);
+        write(&*kv, unfinished.app, "b").await.unwrap();
+        let given_up = unfinished.app;
+        drop(unfinished);
+        removals.pass().await.unwrap();
+        assert_eq!(test.store.deleted_apps().await.unwrap(), []);
+        assert!(matches!(write(&*kv, given_up, "c").await, Err(CommitError::AppGone)));
+        assert_eq!(rows(&test).await.iter().map(|(_, count)| count).sum::<i64>(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_app_that_a_crash_has_left_half_put_together_goes_after_the_next_start() {
+        let (test, telemetry) = (TestStore::new().await, Fixture::new().await);
+        let before = rows(&test).await;
+        {
+            let (removals, kv) = removals(&test, &telemetry).await;
+            let unfinished = Arc::new(removals).begin_app().await.unwrap();
+            let script = NewScript {
+                name: name("a"),
+                access: Access::None,
+                active: 1,
+                previous: None,
+                created_ms: 1,
+                updated_ms: 1,
+            };
+            test.store.add_scripts(unfinished.app, &[script]).await.unwrap();
+            write(&*kv, unfinished.app, "a").await.unwrap();
+            // A process that is killed drops nothing.
+            std::mem::forget(unfinished);
+        }
+        let test = test.reopen().await;
+        assert_ne!(rows(&test).await, before);
+        let set = test.store.active_set(&Limits::default(), &Quotas::default()).await.unwrap();
+        assert_eq!(set.apps.keys().map(|name| &**name).collect::<Vec<_>>(), ["default"]);
+        let (removals, _) = self::removals(&test, &telemetry).await;
+        removals.prepare().await.unwrap();
+        removals.pass().await.unwrap();
+        assert_eq!(rows(&test).await, before);
     }
 
     #[tokio::test]

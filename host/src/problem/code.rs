@@ -150,6 +150,8 @@ codes! {
     TooManyApps: "too-many-apps", CONFLICT, None;
     /// The settings of the app are not valid.
     AppInvalid: "app-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The archive is not understood.
+    ArchiveInvalid: "archive-invalid", UNPROCESSABLE_ENTITY, None;
     /// What is to be deleted was not named twice.
     ConfirmationMissing: "confirmation-missing", BAD_REQUEST, None;
     /// There is no such route.

@@ -27,6 +27,8 @@ use crate::store::app;
 use crate::store::script::Put;
 use body::{AppBody, Body};
 
+pub(in crate::api) use body::check_settings;
+
 pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(list_apps)).routes(routes!(get_app, put_app, delete_app))
 }
@@ -59,7 +61,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    fn new(app: app::App, state: &State) -> Self {
+    pub(in crate::api) fn new(app: app::App, state: &State) -> Self {
         Self {
             effective_limits: state.limits.narrowed(&app.settings.limits),
             effective_quotas: app.settings.quotas.over(state.publisher.quotas()),
@@ -143,10 +145,7 @@ async fn put_app(
     precondition: Precondition,
     Body(settings): Body,
 ) -> Result<Response, Problem> {
-    if !is_script_path(&format!("/{}", path.app)) {
-        let detail = format!("/{} is the address of something else; an app cannot have this name.", path.app);
-        return Err(Problem::new(Code::NameInvalid).detail(detail));
-    }
+    check_address(&path.app)?;
     let location = format!("/api/v1/apps/{}", path.app);
     let store = state.store.clone();
     let change = async move { store.put_app(&path.app, &settings, &precondition).await };
@@ -156,6 +155,19 @@ async fn put_app(
         Put::Created => (StatusCode::CREATED, [(header::LOCATION, location)], answer).into_response(),
         Put::Replaced | Put::Unchanged => answer.into_response(),
     })
+}
+
+/// Whether requests for an app of this name would get to it.
+///
+/// # Errors
+///
+/// `name-invalid`.
+pub(in crate::api) fn check_address(app: &Name) -> Result<(), Problem> {
+    if is_script_path(&format!("/{app}")) {
+        return Ok(());
+    }
+    let detail = format!("/{app} is the address of something else; an app cannot have this name.");
+    Err(Problem::new(Code::NameInvalid).detail(detail))
 }
 
 /// What deleting an app asks for.

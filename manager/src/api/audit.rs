@@ -121,7 +121,7 @@ pub(crate) struct AuditQuery {
 /// Read the audit log, the newest entry first.
 ///
 /// Every request that was allowed and may have changed something, but for those that set keys or send events, which are what
-/// apps work with; and those that take a backup. Of each app the newest 10 000 are kept.
+/// apps work with; and those that take a backup or an archive. Of each app the newest 10 000 are kept.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "audit", security(("token" = ["admin"])), params(AuditQuery),
     responses(
@@ -210,10 +210,11 @@ pub(crate) async fn record(
     }
 }
 
-/// Whether who reads this takes away everything that there is: who did that must be known afterwards. No other way to write
-/// the path leads there.
+/// Whether who reads this takes away everything that there is of the server or of an app: who did that must be known
+/// afterwards. No other way to write these paths leads there.
 fn takes_all(path: &str) -> bool {
-    path == "/api/v1/backup"
+    let of_app = path.strip_prefix("/api/v1/apps/").and_then(|rest| rest.split_once('/'));
+    path == "/api/v1/backup" || of_app.is_some_and(|(_, rest)| rest == "archive")
 }
 
 /// What to write down of a request; none if it comes from nobody who is known.

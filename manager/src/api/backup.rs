@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use http::header;
 use picloud_host::problem::{Code, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use crate::api::State;
 use crate::api::auth::Admin;
 
-/// What is read of the file at once, in bytes.
+/// What is read of a file at once, in bytes.
 const CHUNK: usize = 256 << 10;
 
 /// Seconds after which to try again while another backup is made.
@@ -27,9 +27,24 @@ pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(get_backup))
 }
 
-/// Gives out the one place for a backup: each needs as much room on the disk as the database.
+/// Gives out the one place for a backup or an archive: each needs room on the disk, a backup as much as the database.
 #[derive(Debug, Clone)]
 pub struct Backups(Arc<Semaphore>);
+
+impl Backups {
+    /// The place.
+    ///
+    /// # Errors
+    ///
+    /// `saturated`: somebody else has it.
+    pub(super) fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let busy = |_| {
+            let detail = "Another backup or archive is being made or taken.";
+            Problem::new(Code::Saturated).detail(detail).retry_after(RETRY_SECONDS)
+        };
+        self.0.clone().try_acquire_owned().map_err(busy)
+    }
+}
 
 impl Default for Backups {
     fn default() -> Self {
@@ -45,13 +60,11 @@ impl Default for Backups {
     get, path = "/api/v1/backup", tag = "backup", security(("token" = ["admin"])),
     responses(
         (status = 200, description = "An SQLite database.", body = Vec<u8>, content_type = "application/vnd.sqlite3"),
-        (status = 503, description = "`saturated`: another backup is being made; `storage-unavailable`"),
+        (status = 503, description = "`saturated`: another backup or archive is being made or taken; `storage-unavailable`"),
     ),
 )]
 async fn get_backup(_: Admin, state: State) -> Result<Response, Problem> {
-    let busy =
-        |_| Problem::new(Code::Saturated).detail("Another backup is being made.").retry_after(RETRY_SECONDS);
-    let turn = state.backups.0.clone().try_acquire_owned().map_err(busy)?;
+    let turn = state.backups.turn()?;
     // A task of its own: a client that goes away must not leave a copy behind, or the place to another one while it is made.
     let made = tokio::spawn(async move {
         let path = state.store.copy_for_backup().await?;
@@ -67,7 +80,7 @@ async fn get_backup(_: Admin, state: State) -> Result<Response, Problem> {
         (header::CONTENT_DISPOSITION, "attachment; filename=\"picloud-backup.db\"".to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((headers, Body::from_stream(stream::try_unfold((file, turn), next))).into_response())
+    Ok((headers, Body::from_stream(send(file, turn))).into_response())
 }
 
 /// Open a file and take its name away, so that it goes when it is closed, however that comes. Returns its length, too.
@@ -76,6 +89,14 @@ fn unlinked(path: &Path) -> std::io::Result<(File, u64)> {
     std::fs::remove_file(path)?;
     let length = file.metadata()?.len();
     Ok((file, length))
+}
+
+/// All of a file from where it is read, and the place until then.
+pub(super) fn send(
+    file: File,
+    turn: OwnedSemaphorePermit,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    stream::try_unfold((file, turn), next)
 }
 
 /// What is being sent, and the place, which is free again when that ends.

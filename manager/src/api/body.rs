@@ -116,7 +116,12 @@ pub(crate) fn check_json(headers: &HeaderMap, what: &str) -> Result<(), Problem>
     check_type("application/json", what, headers)
 }
 
-fn check_type(wanted: &str, what: &str, headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuse a body that is not said to have a media type. `what` it is is said then.
+///
+/// # Errors
+///
+/// `media-type-unsupported`.
+pub(crate) fn check_type(wanted: &str, what: &str, headers: &HeaderMap) -> Result<(), Problem> {
     refuse_encoded(headers, what)?;
     if media_type(headers) != wanted {
         let detail = format!("Send the {what} as {wanted}.");

@@ -5,6 +5,7 @@
 //! `finish` (what happens to every answer), `guard` (what dev mode refuses); then the nouns.
 
 mod apps;
+mod archive;
 mod audit;
 pub mod auth;
 mod backup;
@@ -111,7 +112,7 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// Who may use the API.
     pub auth: Auth,
-    /// One backup at a time.
+    /// One backup or archive at a time.
     pub backups: Backups,
     /// Who sends tokens.
     pub bearers: Bearers,
@@ -137,6 +138,7 @@ pub fn router(state: State) -> Router {
 fn all_routes() -> OpenApiRouter<State> {
     OpenApiRouter::default()
         .merge(apps::router())
+        .merge(archive::router())
         .merge(tokens::router())
         .merge(audit::router())
         .merge(backup::router())

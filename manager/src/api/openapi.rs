@@ -38,7 +38,7 @@ pub fn document() -> OpenApi {
         .description(Some("Every error is a problem document (RFC 9457) with a stable `code`."))
         .build();
     document.tags = Some(vec![
-        tag("apps", "The units of isolation and of quota."),
+        tag("apps", "The units of isolation and of quota, and all of one in a file."),
         tag("tokens", "What opens this API."),
         tag("audit", "Who has changed what."),
         tag("backup", "All that a server has."),

@@ -1,6 +1,6 @@
 //! Triggers over REST: what makes events, and for which script.
 
-mod body;
+pub(in crate::api) mod body;
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};

@@ -279,7 +279,7 @@ const REMOVALS: &[&str] = &[
     "delete from app where id = $1 and deleted_ms is not null",
 ];
 
-async fn find(connection: &mut SqliteConnection, name: &Name) -> sqlx::Result<Option<App>> {
+pub(super) async fn find(connection: &mut SqliteConnection, name: &Name) -> sqlx::Result<Option<App>> {
     let row: Option<Row> =
         sqlx::query_as(select_app!("name = $1")).bind(name.as_str()).fetch_optional(connection).await?;
     row.map(App::try_from).transpose()

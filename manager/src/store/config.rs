@@ -2,7 +2,7 @@
 
 use picloud_host::call::{AppId, SourceHash};
 use picloud_host::ports::StoreError;
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
 use crate::store::column::to_u64;
@@ -51,6 +51,13 @@ impl From<Row> for ConfigValue {
     fn from(row: Row) -> Self {
         Self { name: row.name, value: row.value, updated_ms: to_u64(row.updated_ms) }
     }
+}
+
+/// Every value of an app, by name.
+pub(super) async fn all_of(connection: &mut SqliteConnection, app: AppId) -> sqlx::Result<Vec<ConfigValue>> {
+    let select = "select name, value, updated_ms from config_value where app_id = $1 order by name";
+    let rows: Vec<Row> = sqlx::query_as(select).bind(app.0).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(ConfigValue::from).collect())
 }
 
 impl Store {

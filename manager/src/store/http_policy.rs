@@ -62,7 +62,8 @@ pub(super) fn read(stored: Option<&str>) -> sqlx::Result<HttpPolicy> {
     stored.map_or_else(|| Ok(HttpPolicy::default()), |json| serde_json::from_str(json).map_err(damaged))
 }
 
-fn write(policy: &HttpPolicy) -> String {
+/// What the column is to hold.
+pub(super) fn write(policy: &HttpPolicy) -> String {
     serde_json::to_string(policy).unwrap_or_default()
 }
 

@@ -214,7 +214,7 @@ fn successor(text: &str) -> String {
 }
 
 /// The entry of a row whose columns start with `key, kind, json, blob, version, expires_ms`.
-fn entry_of(row: &SqliteRow) -> Result<KvEntry, sqlx::Error> {
+pub(super) fn entry_of(row: &SqliteRow) -> Result<KvEntry, sqlx::Error> {
     let value = match row.try_get(1)? {
         "json" => KvValue::Json(row.try_get::<&str, _>(2)?.into()),
         _ => KvValue::Blob(Bytes::copy_from_slice(row.try_get::<&[u8], _>(3)?)),

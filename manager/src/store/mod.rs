@@ -2,7 +2,7 @@
 //!
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
 //! [`Store`] with `app`, `script`, `version`, `canary`, `principal`, `token`, `audit`, `route`, `trigger`, `http_policy`, `secret`,
-//! `config`, and `active` (what the data plane
+//! `config`, `archive` (all of an app at once), and `active` (what the data plane
 //! needs to know of them); `kv`, `event` and `answer` (the other side of the sequencer); in a database of their own `execution`, `log` and
 //! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them.
 
@@ -11,6 +11,7 @@ pub mod answer;
 #[cfg(test)]
 mod answer_tests;
 pub mod app;
+pub mod archive;
 pub mod audit;
 pub mod backup;
 pub mod canary;

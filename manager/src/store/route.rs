@@ -122,27 +122,15 @@ impl Store {
         let mut tx = self.begin().await?;
         let before = find(&mut tx, route.app, &route.name).await?;
         precondition.check(before.as_ref().map(StoredRoute::tag).as_deref())?;
-        place::check(&mut tx, route, may_claim).await?;
         let put = match &before {
             Some(stored) if stored.config == *config => Put::Unchanged,
             Some(_) => Put::Replaced,
             None => Put::Created,
         };
-        if put != Put::Unchanged {
-            let text = serde_json::to_string(config).unwrap_or_default();
-            sqlx::query(
-                "insert into route (app_id, name, config, version, created_ms, updated_ms)
-                 values ($1, $2, $3, 1, $4, $4)
-                 on conflict (app_id, name) do update
-                 set    config = excluded.config, version = version + 1, updated_ms = excluded.updated_ms",
-            )
-            .bind(route.app.0)
-            .bind(&*route.name)
-            .bind(text)
-            .bind(self.now_ms())
-            .execute(&mut *tx)
-            .await
-            .map_err(ChangeError::of_insert)?;
+        if put == Put::Unchanged {
+            place::check(&mut tx, route, may_claim).await?;
+        } else {
+            add(&mut tx, route, config, may_claim, self.now_ms()).await?;
         }
         let stored = find(&mut tx, route.app, &route.name).await?.ok_or(ChangeError::NoRoute)?;
         tx.commit().await?;
@@ -199,6 +187,39 @@ impl Store {
                 .map_err(failed)?;
         Ok(rows.into_iter().filter_map(Row::into_stored).collect())
     }
+}
+
+/// Store a route, if it can be there beside the others, in the place of one of its name.
+pub(super) async fn add(
+    tx: &mut SqliteConnection,
+    route: &Route,
+    config: &RouteConfig,
+    may_claim: MayClaim,
+    now_ms: i64,
+) -> Result<(), ChangeError> {
+    place::check(tx, route, may_claim).await?;
+    let text = serde_json::to_string(config).unwrap_or_default();
+    sqlx::query(
+        "insert into route (app_id, name, config, version, created_ms, updated_ms)
+         values ($1, $2, $3, 1, $4, $4)
+         on conflict (app_id, name) do update
+         set    config = excluded.config, version = version + 1, updated_ms = excluded.updated_ms",
+    )
+    .bind(route.app.0)
+    .bind(&*route.name)
+    .bind(text)
+    .bind(now_ms)
+    .execute(tx)
+    .await
+    .map_err(ChangeError::of_insert)?;
+    Ok(())
+}
+
+/// Every route of an app, by name.
+pub(super) async fn all_of(connection: &mut SqliteConnection, app: AppId) -> sqlx::Result<Vec<StoredRoute>> {
+    let query = sqlx::query_as(select_route!("and r.app_id = $1 order by r.name")).bind(app.0);
+    let rows: Vec<Row> = query.fetch_all(connection).await?;
+    Ok(rows.into_iter().filter_map(Row::into_stored).collect())
 }
 
 async fn find(

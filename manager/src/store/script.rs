@@ -66,6 +66,11 @@ pub(super) fn access_of(stored: Option<&str>) -> Result<Access, serde_json::Erro
     stored.map_or_else(|| Ok(Access::None), serde_json::from_str)
 }
 
+/// What the column `access` is to hold.
+pub(super) fn access_text(access: &Access) -> Option<String> {
+    (!access.is_none()).then(|| serde_json::to_string(access).unwrap_or_default())
+}
+
 /// A source that has been loaded, ready to become a version.
 #[derive(Debug, Clone)]
 pub struct Upload {
@@ -165,9 +170,8 @@ impl Store {
         let mut tx = self.begin().await?;
         let script = find(&mut tx, app, name).await?.ok_or(ChangeError::NoScript)?;
         precondition.check(Some(&script.source_hash))?;
-        let text = serde_json::to_string(access).unwrap_or_default();
         sqlx::query("update script set access = $1 where id = $2")
-            .bind((!access.is_none()).then_some(text))
+            .bind(access_text(access))
             .bind(script.id)
             .execute(&mut *tx)
             .await?;
@@ -253,7 +257,8 @@ async fn put(
     if upload.activate || before.is_none() {
         set_active(tx, script_id, version_id, now_ms).await?;
     }
-    insert_note(tx, version_id, upload).await?;
+    let Upload { message, author, smoke_fuel, .. } = upload;
+    insert_note(tx, version_id, message.as_deref(), author.as_deref(), *smoke_fuel).await?;
     if let Some(keep) = upload.keep {
         delete_oldest(tx, script_id, keep).await?;
     }
@@ -322,15 +327,21 @@ async fn insert_version(
 }
 
 /// Keep what is told about a version, if there is anything.
-async fn insert_note(tx: &mut SqliteConnection, version_id: i64, upload: &Upload) -> Result<(), sqlx::Error> {
-    if upload.message.is_none() && upload.author.is_none() && upload.smoke_fuel.is_none() {
+pub(super) async fn insert_note(
+    tx: &mut SqliteConnection,
+    version_id: i64,
+    message: Option<&str>,
+    author: Option<&str>,
+    smoke_fuel: Option<u64>,
+) -> Result<(), sqlx::Error> {
+    if message.is_none() && author.is_none() && smoke_fuel.is_none() {
         return Ok(());
     }
     sqlx::query("insert into version_note (version_id, message, author, smoke_fuel) values ($1, $2, $3, $4)")
         .bind(version_id)
-        .bind(&upload.message)
-        .bind(&upload.author)
-        .bind(upload.smoke_fuel.map(to_i64))
+        .bind(message)
+        .bind(author)
+        .bind(smoke_fuel.map(to_i64))
         .execute(tx)
         .await?;
     Ok(())

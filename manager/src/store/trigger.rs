@@ -255,6 +255,24 @@ async fn find(tx: &mut SqliteConnection, app: AppId, name: &Name) -> Result<Opti
     .await
 }
 
+/// Add a trigger to an app that has none of this name.
+pub(super) async fn add(
+    tx: &mut SqliteConnection,
+    place: (AppId, &Name),
+    new: &NewTrigger,
+    now_ms: i64,
+) -> Result<(), ChangeError> {
+    let content = Content::of(new)?;
+    insert(tx, place, new, content, now_ms).await.map(drop)
+}
+
+/// Every trigger of an app, by name.
+pub(super) async fn all_of(connection: &mut SqliteConnection, app: AppId) -> sqlx::Result<Vec<Trigger>> {
+    let query = sqlx::query_as(select_trigger!("where  t.app_id = $1 order by t.name")).bind(app.0);
+    let rows: Vec<Row> = query.fetch_all(connection).await?;
+    Ok(rows.into_iter().filter_map(Row::into_trigger).collect())
+}
+
 async fn insert(
     tx: &mut SqliteConnection,
     (app, name): (AppId, &Name),

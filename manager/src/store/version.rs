@@ -203,6 +203,12 @@ impl Store {
     }
 }
 
+/// Every version of a script, by number.
+pub(super) async fn all_of(connection: &mut SqliteConnection, script: i64) -> sqlx::Result<Vec<Version>> {
+    let select = sqlx::query_as(select_version!("where s.id = $1 order by v.number"));
+    select.bind(script).fetch_all(connection).await
+}
+
 pub(super) async fn fetch(tx: &mut SqliteConnection, version: i64) -> sqlx::Result<Version> {
     sqlx::query_as(select_version!("where v.id = $1")).bind(version).fetch_one(tx).await
 }

@@ -1,5 +1,6 @@
 //! Apps: nothing of one is there for another, and nothing is left of one that was deleted.
 
+mod archive;
 mod crossing;
 mod deletion;
 

@@ -1,7 +1,7 @@
 //! What can be chosen of an app, in the body of a request.
 
 use axum::extract::{FromRequest, Request};
-use picloud_host::limits::OwnLimits;
+use picloud_host::limits::{Limits, OwnLimits};
 use picloud_host::problem::{Code, Problem};
 use picloud_host::quota::Quotas;
 use serde::Deserialize;
@@ -47,15 +47,24 @@ impl FromRequest<State> for Body {
         let bytes = read_as("application/json", "app", &parts.headers, body, MAX_BYTES).await?;
         let AppBody { description, limits, quotas } =
             object(&bytes).map_err(|error| invalid(error.to_string()))?;
-        if description.len() > MAX_DESCRIPTION || description.chars().any(char::is_control) {
-            return Err(invalid(format!(
-                "description must be one line of text of {MAX_DESCRIPTION} bytes at most"
-            )));
-        }
-        state.limits.allow(&limits).map_err(invalid)?;
-        quotas.check().map_err(invalid)?;
-        Ok(Self(AppSettings { description, limits, quotas }))
+        let settings = AppSettings { description, limits, quotas };
+        check_settings(&state.limits, &settings).map_err(invalid)?;
+        Ok(Self(settings))
     }
+}
+
+/// Whether an app of a server with these limits can have these settings.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub(in crate::api) fn check_settings(limits: &Limits, settings: &AppSettings) -> Result<(), String> {
+    let description = &settings.description;
+    if description.len() > MAX_DESCRIPTION || description.chars().any(char::is_control) {
+        return Err(format!("description must be one line of text of {MAX_DESCRIPTION} bytes at most"));
+    }
+    limits.allow(&settings.limits)?;
+    settings.quotas.check()
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

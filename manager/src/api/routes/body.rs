@@ -127,7 +127,7 @@ impl FromRequest<State> for AccessBody {
 }
 
 /// Whether requests to it get to the data plane at all.
-pub(super) fn check_address(route: &Route) -> Result<(), String> {
+pub(in crate::api) fn check_address(route: &Route) -> Result<(), String> {
     match route.path.first() {
         Some(first) if !first.is_empty() && !is_script_path(&format!("/{first}")) => {
             Err(format!("path: what begins with /{first} is the server's own"))

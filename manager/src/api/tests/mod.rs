@@ -2,6 +2,7 @@
 
 mod access;
 mod apps;
+mod archive;
 mod canary;
 mod contract;
 mod executions;

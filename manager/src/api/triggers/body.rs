@@ -87,43 +87,50 @@ impl FromRequest<State> for Body {
         let bytes = read_as("application/json", "trigger", &parts.headers, body, MAX_BYTES).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         let Value::Object(members) = value else { return Err(invalid("The body must be a JSON object.")) };
-        trigger(members, limits.kv_key_bytes, state.clock.now_ms()).map(Self)
+        trigger(members, limits.kv_key_bytes, state.clock.now_ms()).map(Self).map_err(invalid)
     }
 }
 
-fn trigger(mut members: Map<String, Value>, key_bytes: u64, now_ms: u64) -> Result<NewTrigger, Problem> {
+/// What the members of a body say.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub(in crate::api) fn trigger(
+    mut members: Map<String, Value>,
+    key_bytes: u64,
+    now_ms: u64,
+) -> Result<NewTrigger, String> {
     if !members.contains_key("kind") {
-        return Err(invalid("kind must be given: kv, topic, queue, schedule, mqtt or webhook"));
+        return Err("kind must be given: kv, topic, queue, schedule, mqtt or webhook".to_owned());
     }
     let script = match members.remove("script") {
-        Some(Value::String(script)) => {
-            Name::parse(&script).map_err(|error| invalid(format!("script: {error}")))?
-        }
-        _ => return Err(invalid("script must be the name of a script")),
+        Some(Value::String(script)) => Name::parse(&script).map_err(|error| format!("script: {error}"))?,
+        _ => return Err("script must be the name of a script".to_owned()),
     };
     let attempts = match members.remove("attempts") {
         None => DEFAULT_ATTEMPTS,
         Some(value) => value
             .as_u64()
             .and_then(|attempts| u32::try_from(attempts).ok())
-            .ok_or_else(|| invalid("attempts must be 1 to 100"))?,
+            .ok_or("attempts must be 1 to 100")?,
     };
     let enabled = match members.remove("enabled") {
         None => true,
         Some(Value::Bool(enabled)) => enabled,
-        Some(_) => return Err(invalid("enabled must be true or false")),
+        Some(_) => return Err("enabled must be true or false".to_owned()),
     };
     let config: TriggerConfig =
-        serde_json::from_value(Value::Object(members)).map_err(|error| invalid(error.to_string()))?;
+        serde_json::from_value(Value::Object(members)).map_err(|error| error.to_string())?;
     match &config {
         TriggerConfig::Kv { prefix, .. } if prefix.len() as u64 > key_bytes => {
-            return Err(invalid(format!("prefix is longer than a key may be, {key_bytes} bytes")));
+            return Err(format!("prefix is longer than a key may be, {key_bytes} bytes"));
         }
         _ => {}
     }
-    let next_ms = Scheduler::next_of(&config, now_ms).map_err(|error| invalid(error.to_string()))?;
+    let next_ms = Scheduler::next_of(&config, now_ms).map_err(|error| error.to_string())?;
     let new = NewTrigger { attempts, enabled, next_ms, ..NewTrigger::new(script, config) };
-    new.check().map_err(|error| invalid(error.to_string()))?;
+    new.check().map_err(|error| error.to_string())?;
     Ok(new)
 }
 

@@ -50,10 +50,14 @@ pub(super) async fn check(
         return Err(RouteConflict::Shared(claims.to_string()).into());
     }
     let own = own.into_iter().filter(|other| other.name != route.name);
-    if others.iter().any(|other| other.claims().overlaps(&claims)) {
-        // Not whose it is: apps do not learn of one another.
-        let what = "another app has a route for this host, or for paths that begin like this one";
-        return Err(RouteConflict::Claimed(what.to_owned()).into());
+    if let Some(other) = others.iter().find(|other| other.claims().overlaps(&claims)) {
+        let what = "a route for this host, or for paths that begin like this one";
+        return Err(RouteConflict::Claimed(match may_claim {
+            MayClaim::Anything => format!("the app {} has {what}: {}", other.app_name, other.name),
+            // Not whose it is: apps do not learn of one another.
+            MayClaim::Nothing => format!("another app has {what}"),
+        })
+        .into());
     }
     if let Claimed::First(first) = &claims {
         let taken: Option<i64> =
