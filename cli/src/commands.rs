@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod apps;
+pub mod archive;
 pub mod audit;
 pub mod backup;
 pub mod canary;

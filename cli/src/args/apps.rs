@@ -1,5 +1,7 @@
 //! The commands about apps.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// `picloud apps`.
@@ -34,6 +36,34 @@ Examples:
   picloud apps set shop --limit fuel=          the server's limit again
   picloud apps show shop                       the names of all limits and quotas")]
     Set(AppSettings),
+    /// Write all of an app into an archive, while the server runs
+    #[command(after_help = "\
+Examples:
+  picloud apps export shop                     writes shop.tar.gz
+  picloud apps export shop \"shop-$(date +%F).tar.gz\"
+
+Scripts with all versions, routes, triggers, configuration and keys with their values are in it, as files that can be read:
+`tar -xzf shop.tar.gz`. Not in it are the values of secrets, events, and records of executions.")]
+    Export {
+        /// The app
+        name: String,
+        /// The file to write, which must not be there yet [default: NAME.tar.gz]
+        file: Option<PathBuf>,
+    },
+    /// Make an app of an archive, on this server or another one
+    #[command(after_help = "\
+Examples:
+  picloud apps import shop.tar.gz
+  picloud apps import shop.tar.gz --as shop-test
+
+The app must not be there yet. Secrets have to be set anew: what is printed at the end names them.")]
+    Import {
+        /// The archive
+        file: PathBuf,
+        /// The name of the app, if it is to be another one than in the archive
+        #[arg(long = "as", value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Delete an app with everything in it: scripts, keys, events, secrets, records
     #[command(after_help = "\
 Example:

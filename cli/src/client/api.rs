@@ -114,6 +114,25 @@ impl Api {
         }
     }
 
+    /// Send a file as the body of a call whose answer is a JSON document. `sent` is told how many bytes have gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Api::send`]; the file cannot be read.
+    pub async fn upload(
+        &self,
+        call: Call,
+        file: std::fs::File,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<Value, CliError> {
+        let reply = self.http.upload(call, file, sent).await?;
+        if reply.status.is_success() {
+            self.document(&reply)
+        } else {
+            Err(Problem::of_api(&reply, self.http.server()))
+        }
+    }
+
     /// The JSON document of an answer.
     ///
     /// # Errors

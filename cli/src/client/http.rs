@@ -1,12 +1,15 @@
 //! HTTP to one server: bounded answers, no redirects, the token only where it is asked for.
 
 use std::error::Error;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use futures_util::stream;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,12 +21,15 @@ use super::server::Server;
 use crate::exit::CliError;
 use crate::output::text::clean;
 
+/// What is read of a file at once, in bytes.
+const PIECE: usize = 256 << 10;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client of one server.
 #[derive(Debug)]
 pub struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Body>,
     server: Server,
     authorization: Option<HeaderValue>,
     timeout: Option<Duration>,
@@ -121,9 +127,43 @@ impl Http {
     ///
     /// There is no answer, it does not come in time, or it is longer than allowed.
     pub async fn send(&self, call: Call) -> Result<Reply, CliError> {
+        self.send_body(call, Body::from).await
+    }
+
+    /// Send a request whose body is a file, in place of that of the call. `sent` is told how many bytes have gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Http::send`]; the file cannot be read.
+    pub async fn upload(
+        &self,
+        mut call: Call,
+        file: std::fs::File,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<Reply, CliError> {
+        let length =
+            file.metadata().map_err(|error| CliError::Failed(format!("cannot read: {error}")))?.len();
+        call.headers.insert(header::CONTENT_LENGTH, length.into());
+        let pieces = stream::try_unfold((file, 0), move |(mut file, so_far)| {
+            sent(so_far);
+            async move {
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut piece = Vec::with_capacity(PIECE);
+                    (&mut file).take(PIECE as u64).read_to_end(&mut piece)?;
+                    Ok::<_, std::io::Error>((file, piece))
+                });
+                let (file, piece) = read.await.map_err(std::io::Error::other)??;
+                let so_far = so_far + piece.len() as u64;
+                Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Bytes::from(piece), (file, so_far))))
+            }
+        });
+        self.send_body(call, |_| Body::from_stream(pieces)).await
+    }
+
+    async fn send_body(&self, call: Call, body: impl FnOnce(Bytes) -> Body) -> Result<Reply, CliError> {
         let limit = self.timeout.unwrap_or(call.timeout);
         let answer_limit = call.answer_limit;
-        let request = self.request(call)?;
+        let request = self.request(call)?.map(body);
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| self.unreachable(&error))?;
             let (head, body) = response.into_parts();
@@ -157,7 +197,7 @@ impl Http {
     ) -> Result<Option<Reply>, CliError> {
         let limit = self.timeout.unwrap_or(call.timeout);
         let answer_limit = call.answer_limit;
-        let request = self.request(call)?;
+        let request = self.request(call)?.map(Body::from);
         let late = |_| {
             CliError::Unreachable(format!(
                 "the server at {} was silent for {} s",
@@ -185,7 +225,7 @@ impl Http {
         Ok(None)
     }
 
-    fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, CliError> {
+    fn request(&self, call: Call) -> Result<Request<Bytes>, CliError> {
         // The path comes after a host and a slash of ours, so that nothing in it can name another host.
         if !call.path.starts_with('/') {
             return Err(CliError::Usage(format!("the path `{}` does not start with /", clean(&call.path))));
@@ -193,7 +233,7 @@ impl Http {
         let mut request = Request::builder()
             .method(call.method)
             .uri(format!("{}{}", self.server, call.path))
-            .body(Full::new(call.body))
+            .body(call.body)
             .map_err(|error| {
                 CliError::Usage(format!("`{}` cannot be requested: {error}", clean(&call.path)))
             })?;

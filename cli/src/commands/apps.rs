@@ -4,7 +4,7 @@ use http::{Method, header};
 use serde_json::{Map, Value, json};
 
 use super::scripts::print;
-use super::{done, text};
+use super::{archive, done, text};
 use crate::args::{AppSettings, AppsArgs, AppsCommand};
 use crate::client::Api;
 use crate::client::api::{query, segment};
@@ -18,13 +18,19 @@ use crate::output::time::local;
 ///
 /// # Errors
 ///
-/// There is no such app, its settings are refused, or the server cannot be reached.
+/// There is no such app, its settings or its archive are refused, or the server cannot be reached.
 pub async fn run(args: &AppsArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     match &args.command {
         None | Some(AppsCommand::List) => list(api, terminal).await,
         Some(AppsCommand::Show { name }) => show(&api.get(path(name)).await?, terminal),
         Some(AppsCommand::Create(settings)) => create(settings, api, terminal).await,
         Some(AppsCommand::Set(settings)) => set(settings, api, terminal).await,
+        Some(AppsCommand::Export { name, file }) => {
+            archive::export(name, file.as_deref(), api, terminal).await
+        }
+        Some(AppsCommand::Import { file, name }) => {
+            archive::import(file, name.as_deref(), api, terminal).await
+        }
         Some(AppsCommand::Rm { name, confirm }) => {
             let path = format!("{}{}", path(name), query(&[("confirm", Some(confirm.clone()))]));
             api.send(Call::api(Method::DELETE, path)).await?;
@@ -33,7 +39,7 @@ pub async fn run(args: &AppsArgs, api: &Api, terminal: &mut Terminal) -> Result<
     }
 }
 
-fn path(name: &str) -> String {
+pub(super) fn path(name: &str) -> String {
     format!("/api/v1/apps/{}", segment(name))
 }
 

@@ -16,7 +16,7 @@ use crate::exit::CliError;
 use crate::output::Terminal;
 use crate::output::text::bytes;
 
-/// How long a server may be silent: it copies its database before the first byte comes.
+/// How long a server may be silent: it copies its database, or all of an app, before the first byte comes.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Write a backup to a file.
@@ -25,11 +25,7 @@ const SILENCE: Duration = Duration::from_secs(15 * 60);
 ///
 /// The file is there already or cannot be written, the token may not do this, or the connection is lost.
 pub async fn run(args: &BackupArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
-    if args.file.exists() {
-        let file = args.file.display();
-        return Err(CliError::Usage(format!("{file} is there already: a backup replaces no file")));
-    }
-    let size = download(&args.file, api, terminal).await?;
+    let size = download("/api/v1/backup", &args.file, api, terminal).await?;
     if terminal.json_wanted() {
         return terminal.json(&json!({ "file": args.file, "bytes": size }));
     }
@@ -38,14 +34,27 @@ pub async fn run(args: &BackupArgs, api: &Api, terminal: &mut Terminal) -> Resul
     Ok(())
 }
 
-/// The file appears under its name when all of it is there and on the disk.
-async fn download(path: &Path, api: &Api, terminal: &Terminal) -> Result<u64, CliError> {
+/// Write what the server makes into a file, which appears under its name when all of it is there and on the disk.
+///
+/// # Errors
+///
+/// The file is there already, and those of [`run`].
+pub(super) async fn download(
+    from: &str,
+    path: &Path,
+    api: &Api,
+    terminal: &Terminal,
+) -> Result<u64, CliError> {
+    if path.exists() {
+        let file = path.display();
+        return Err(CliError::Usage(format!("{file} is there already: no file is replaced")));
+    }
     let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", path.display()));
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
-    let call = Call { timeout: SILENCE, ..Call::api(Method::GET, "/api/v1/backup") };
+    let call = Call { timeout: SILENCE, ..Call::api(Method::GET, from) };
     let bar = terminal.bytes_progress();
     let mut size = 0;
     let received = api.stream(call, |chunk, length| {

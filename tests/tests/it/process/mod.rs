@@ -1,5 +1,6 @@
 //! The binary as a process: crashes, idleness, limits of the machine, starts and stops, and the command line.
 
+mod archive;
 mod backup;
 mod calls;
 mod cli;
