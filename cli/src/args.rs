@@ -33,7 +33,7 @@ use crate::output::Format;
 
 pub use app::{AppOnly, DEFAULT_APP};
 pub use apps::{AppSettings, AppsArgs, AppsCommand};
-pub use backup::{BackupArgs, RestoreArgs};
+pub use backup::{BackupArgs, MigrateArgs, RestoreArgs};
 pub use canary::{CanaryArgs, CanaryCommand, NewCanary};
 pub use client::ClientCommand;
 pub use deploy::DeployArgs;
@@ -146,6 +146,10 @@ pub enum Command {
     /// Put a backup into the data directory of a server that does not run
     #[command(after_help = backup::RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
+
+    /// Make a database file of another one: on another disk, up to date, without gaps
+    #[command(after_help = backup::MIGRATE_EXAMPLES)]
+    Migrate(MigrateArgs),
 
     /// Replace a lost admin token, in the data directory of a server that does not run
     #[command(after_help = "\

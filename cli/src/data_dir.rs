@@ -44,15 +44,8 @@ impl DataDir {
         for open in open_to_others(&dir) {
             tracing::warn!(data_dir = %absolute.display(), "{open}");
         }
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { dir, absolute, _lock: lock }),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                bail!("another server uses the data directory {}", path.display())
-            }
-            Err(std::fs::TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("cannot lock the data directory {}", path.display()))
-            }
-        }
+        take(&lock, path)?;
+        Ok(Self { dir, absolute, _lock: lock })
     }
 
     /// The path of a file in it.
@@ -86,6 +79,30 @@ impl DataDir {
             .create_dir_with("cache", &builder)
             .context("cannot make the folder `cache` in the data directory")?;
         Ok(self.dir.open_dir("cache")?)
+    }
+}
+
+/// Keep servers away from a folder that may be a data directory, for as long as the file is open. Nothing is made in it; none
+/// if no server was ever there.
+pub(crate) fn keep_servers_away(folder: &Path) -> Result<Option<std::fs::File>> {
+    match std::fs::File::open(folder.join("lock")) {
+        Ok(lock) => take(&lock, folder).map(|()| Some(lock)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot lock the data directory {}", folder.display()))
+        }
+    }
+}
+
+fn take(lock: &std::fs::File, folder: &Path) -> Result<()> {
+    match lock.try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another server uses the data directory {}", folder.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock the data directory {}", folder.display()))
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The command line: `picloud serve` puts the server together, nearly every other command speaks REST with one.
 //!
-//! In reading order: what can be typed (`args`), how a command ends (`exit`), what it prints (`output`); the
-//! server's configuration (`config`), its data directory (`data_dir`) and the server (`serve`), a new token for one that
-//! does not run (`token`), a backup for it (`restore`), a script without a server (`run`), and its tests (`test`); a
-//! folder of scripts (`project`) and a new one (`init`); the connection to a server (`client`) and the commands that use
-//! it (`commands`); what is wrong with all of it (`doctor`), what errors mean (`explain`), and the command line itself
-//! for shells and readers (`manual`).
+//! In reading order: what can be typed (`args`), how a command ends (`exit`), what it prints (`output`); the server's
+//! configuration (`config`), its data directory (`data_dir`) and the server (`serve`), a new token for one that does
+//! not run (`token`), a backup for it (`restore`), its files in another place (`migrate`), a script without a server
+//! (`run`), and its tests (`test`); a folder of scripts (`project`) and a new one (`init`); the connection to a server
+//! (`client`) and the commands that use it (`commands`); what is wrong with all of it (`doctor`), what errors mean
+//! (`explain`), and the command line itself for shells and readers (`manual`).
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,6 +23,7 @@ pub mod exit;
 pub mod explain;
 pub mod init;
 pub mod manual;
+pub mod migrate;
 pub mod output;
 pub mod project;
 pub mod restore;
@@ -86,6 +87,7 @@ pub async fn execute(args: Args, env: &Env, terminal: &mut Terminal) -> Exit {
         Command::Run(run) => run::run(run, env, terminal).await,
         Command::Test(test) => test::run(test, env, terminal).await,
         Command::Restore(args) => restore::run(args, env, terminal).await,
+        Command::Migrate(args) => migrate::run(args, terminal).await,
         Command::Token(token) => token::run(token.command, env, terminal).await,
         Command::Init(init) => init::run(&init, env, terminal),
         Command::Doctor(doctor) => doctor::run(doctor, &args.global, env, terminal).await,

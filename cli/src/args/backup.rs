@@ -1,4 +1,4 @@
-//! The commands that make backups and take them back.
+//! The commands that make backups, take them back, and make a database file of another one.
 
 use std::path::PathBuf;
 
@@ -33,4 +33,26 @@ pub struct RestoreArgs {
     /// Read the server's settings from a TOML file [env: PICLOUD_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// What stands below the options of `picloud migrate`.
+pub(super) const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  picloud migrate --from /var/lib/picloud/picloud.db --to /mnt/disk/picloud.db      to another disk
+  picloud migrate --from /var/lib/picloud/telemetry.db --to /mnt/disk/telemetry.db  what is known of executions, too
+  picloud migrate --from monday.db --to new.db                                      an old backup, up to date
+
+The server has to be stopped first. Secrets can be read only with the key that they were set under: `secret.key` in the
+old data directory goes with picloud.db if nothing else was said.";
+
+/// `picloud migrate`.
+#[derive(Debug, Clone, Args)]
+pub struct MigrateArgs {
+    /// The database file to read, picloud.db or telemetry.db or a backup; it stays as it is
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+
+    /// The database file to make; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
 }

@@ -4,7 +4,7 @@
 //! [`Store`] with `app`, `script`, `version`, `canary`, `principal`, `token`, `audit`, `route`, `trigger`, `http_policy`, `secret`,
 //! `config`, `archive` (all of an app at once), and `active` (what the data plane
 //! needs to know of them); `kv`, `event` and `answer` (the other side of the sequencer); in a database of their own `execution`, `log` and
-//! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them.
+//! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them, and `backup` and `migrate` are about the files.
 
 mod active;
 pub mod answer;
@@ -30,6 +30,7 @@ pub mod kv;
 #[cfg(test)]
 mod kv_tests;
 pub mod log;
+pub mod migrate;
 pub mod minute;
 mod precondition;
 pub mod principal;
@@ -62,6 +63,9 @@ use crate::vault::Vault;
 
 /// The schema of the main database: scripts, KV, tokens, triggers, events.
 pub static MIGRATOR: Migrator = sqlx::migrate!("migrations/main");
+
+/// The schema of the other one: records of executions, numbers by minute.
+pub static TELEMETRY_MIGRATOR: Migrator = sqlx::migrate!("migrations/telemetry");
 
 /// Apps, scripts, versions, tokens, triggers, secrets and configuration values in the main database, and a look at its events. Cheap to clone.
 #[derive(Clone)]

@@ -3,11 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 
-use crate::store::{Database, Durability, retention};
-
-static MIGRATOR: Migrator = sqlx::migrate!("migrations/telemetry");
+use crate::store::{Database, Durability, TELEMETRY_MIGRATOR, retention};
 
 /// The open file.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ pub(super) async fn open(path: &Path) -> Option<Opened> {
 }
 
 async fn try_open(path: &Path) -> anyhow::Result<Opened> {
-    let database = Database::open(path, Durability::Relaxed, &MIGRATOR).await?;
+    let database = Database::open(path, Durability::Relaxed, &TELEMETRY_MIGRATOR).await?;
     let minutes = async { retention::count_minutes(&mut *database.write.acquire().await?).await }.await;
     match minutes {
         Ok(minutes) => Ok(Opened { database, path: path.to_owned(), minutes }),

@@ -9,6 +9,7 @@ mod idle;
 mod ledger;
 mod lifecycle;
 mod limits;
+mod migrate;
 mod project;
 mod script_tests;
 mod transcript;

@@ -106,7 +106,7 @@ fn names_crate(source: &Source, line: &str, name: &str) -> bool {
 
 /// Files outside `manager/src/store` that may name types of sqlx; none of them may hold a query.
 const SQLX_TYPES: &[Exception] = &[
-    ("manager/src/telemetry/open.rs", "embeds the migrations, and tells a damaged file by its error"),
+    ("manager/src/telemetry/open.rs", "tells a damaged file by its error"),
     ("manager/src/telemetry/writer.rs", "begins the transactions that functions of the store write in"),
 ];
 
