@@ -36,9 +36,7 @@ impl Store {
         copied.map_err(failed)?;
         Ok(file)
     }
-}
 
-impl Store {
     /// What is wrong with the database file, if anything is.
     ///
     /// # Errors
