@@ -1,7 +1,7 @@
 //! The data plane of PiCloud: it runs script versions in sandboxes and answers HTTP with them.
 //!
 //! In reading order: what a call is (`call`), what makes one without a caller (`event`, `trigger`, `wildcard`), what bounds
-//! it (`limits`, `quota`), what can go wrong (`problem`), what it may use of the machine (`grants`) and of its app
+//! it (`limits`, `quota`), what can go wrong (`problem`), how objects are read (`object`), what it may use of the machine (`grants`) and of its app
 //! (`secret`, and `redact`, which keeps them out of texts); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `nested`, `outbound`, `services`, `executor`); how requests get
@@ -36,6 +36,7 @@ pub mod memory;
 mod meter;
 pub mod mqtt;
 mod nested;
+pub mod object;
 pub mod outbound;
 pub mod ports;
 pub mod pressure;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tower_http::cors::CorsLayer;
 
 use crate::call::AppId;
+use crate::object;
 
 pub use access::{Access, AccessCheck, Denied};
 pub use cors::Cors;
@@ -43,16 +44,16 @@ pub struct RouteConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
     /// Where the client is sent instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
     /// An answer that is always the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     pub answer: Option<StaticAnswer>,
     /// Who has to be there.
-    #[serde(default, skip_serializing_if = "Access::is_none")]
+    #[serde(default, deserialize_with = "object::one", skip_serializing_if = "Access::is_none")]
     pub access: Access,
     /// Which pages of other origins may read the answers; none: no other ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::optional", skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
 }
 

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use picloud_host::limits::Limits;
+use picloud_host::object::Object;
 use picloud_host::problem::{Code, Problem};
 use serde::de::DeserializeOwned;
 
@@ -163,16 +164,15 @@ pub(crate) async fn read(
     tokio::time::timeout(TIMEOUT, whole).await.unwrap_or_else(|_| Err(Problem::new(Code::BodyTimeout)))
 }
 
-/// What a JSON object says. An array is refused: its elements would be taken for the members in the order of the fields.
+/// What a JSON object says. An array is refused, and in the place of a struct within it as well, if its field says so: [`object`].
+///
+/// [`object`]: picloud_host::object
 ///
 /// # Errors
 ///
 /// It is no object, or none of this kind.
 pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
-    match bytes.trim_ascii_start().first() {
-        Some(b'[') => Err(serde::de::Error::custom("invalid type: an array instead of an object")),
-        _ => serde_json::from_slice(bytes),
-    }
+    serde_json::from_slice(bytes).map(|Object(object)| object)
 }
 
 /// The JSON text of a body, without white space between its tokens. Numbers and the order of keys stay as they were

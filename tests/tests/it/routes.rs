@@ -149,6 +149,10 @@ async fn a_route_without_its_script_says_so_and_goes_when_it_is_deleted() {
         json!({ "path": "/x", "script": "s", "more": 1 }),
         json!({ "path": "/x", "script": "s", "redirect": { "location": "/" } }),
         json!([]),
+        json!({ "path": "/x", "answer": [204] }),
+        json!({ "path": "/x", "redirect": ["/"] }),
+        json!({ "path": "/x", "script": "s", "access": ["token"] }),
+        json!({ "path": "/x", "script": "s", "cors": [["*"]] }),
     ] {
         put_route(&app, "wrong", wrong).await.assert_problem(422, "route-invalid");
     }

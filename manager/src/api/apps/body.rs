@@ -30,7 +30,7 @@ pub(crate) struct AppBody {
     #[schema(value_type = std::collections::BTreeMap<String, u64>, example = json!({ "fuel": 10_000_000 }))]
     limits: OwnLimits,
     /// What it may have of what all apps share, by name, in the place of what the server has for every app.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "picloud_host::object::one")]
     #[schema(value_type = std::collections::BTreeMap<String, u64>, example = json!({ "calls_per_second": 50 }))]
     quotas: Quotas,
 }

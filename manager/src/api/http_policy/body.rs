@@ -17,6 +17,7 @@ const MAX_BYTES: u64 = 64 << 10;
 #[serde(deny_unknown_fields)]
 pub(crate) struct HttpPolicy {
     /// A request is allowed if one of these allows it.
+    #[serde(deserialize_with = "picloud_host::object::list")]
     #[schema(max_items = 64)]
     rules: Vec<HttpRule>,
 }

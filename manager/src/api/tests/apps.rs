@@ -44,7 +44,8 @@ async fn settings_that_cannot_be_are_refused() {
     refused(json!({ "limit": {} }), "unknown field").await;
     refused(json!({ "description": "a\nb" }), "one line").await;
     refused(json!({ "description": "a".repeat(1001) }), "one line").await;
-    refused(json!([]), "invalid").await;
+    refused(json!([]), "expected an object").await;
+    refused(json!({ "quotas": [5] }), "expected an object").await;
     for name in ["api", "metrics", "livez", "readyz", "A", "_"] {
         put(&api, name, &json!({})).await.problem(400, "name-invalid");
     }

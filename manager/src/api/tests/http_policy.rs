@@ -58,7 +58,8 @@ async fn a_change_can_demand_what_it_replaces() {
 async fn what_is_no_policy_is_refused_and_says_why() {
     let api = TestApi::new().await;
     for (policy, reason) in [
-        (json!([]), "invalid"),
+        (json!([]), "expected an object"),
+        (json!({ "rules": [[["a"]]] }), "expected an object"),
         (json!({}), "missing field `rules`"),
         (json!({ "rules": [], "more": 1 }), "unknown field `more`"),
         (json!({ "rules": [{ "hosts": ["a"], "privat": true }] }), "unknown field `privat`"),

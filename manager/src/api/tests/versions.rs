@@ -147,6 +147,7 @@ async fn a_version_that_does_not_answer_its_smoke_call_is_none() {
         json!({ "source": "1", "smoke": { "path": "x" } }),
         json!({ "source": "1", "smoke": { "method": "A B" } }),
         json!({ "source": "1", "smoke": { "headers": { "a b": "c" } } }),
+        json!({ "source": "1", "smoke": ["GET", "/200"] }),
         json!({ "source": "1", "more": 1 }),
         json!({ "source": "1", "smoke": { "query": "a#b" } }),
     ] {

@@ -43,7 +43,7 @@ pub(crate) struct VersionBody {
     #[schema(default = true)]
     activate: bool,
     /// A request that it has to answer well. Without one it is not tried.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "picloud_host::object::optional")]
     smoke: Option<SmokeCall>,
 }
 
