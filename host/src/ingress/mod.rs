@@ -27,6 +27,7 @@ pub use answer::respond;
 pub use body::{BodyMemory, Held};
 pub use kept::{KeptCalls, Locate};
 pub use proxies::TrustedProxies;
+pub use request::request_id;
 pub use router::{Guard, Router, is_script_path};
 pub use server::{ServerConfig, serve};
 pub use unsent::{AnswerMemory, AnswerRoom};

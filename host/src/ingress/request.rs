@@ -57,7 +57,8 @@ pub(super) fn to_call(head: Parts, body: Bytes, target: Target, client: Client) 
 }
 
 /// The caller's `X-Request-Id`, if it is something that can be logged and sent back.
-fn request_id(headers: &HeaderMap) -> Option<String> {
+#[must_use]
+pub fn request_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get("x-request-id")?.to_str().ok()?;
     let fine = !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
     fine.then(|| id.to_owned())

@@ -8,10 +8,11 @@ use axum::Json;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http::Method;
 use http::request::Parts;
-use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
+use picloud_host::ingress::request_id;
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -31,9 +32,6 @@ use crate::store::audit::{self, Filter, NewEntry};
 
 /// How many entries a page has when the client does not say, and at most.
 const PAGE: (u32, u32) = (100, 1000);
-
-/// A request id of a caller is written down up to this length, in bytes.
-const MAX_REQUEST_ID: usize = 128;
 
 /// A path is written down up to this length, in bytes: more than the longest name of anything.
 const MAX_PATH: usize = 2048;
@@ -242,9 +240,4 @@ fn entry(parts: &Parts, caller: &Caller) -> Option<NewEntry> {
 /// What of an app the path is about, such as `kv`.
 fn collection(parts: &Parts) -> Option<&str> {
     parts.uri.path().strip_prefix("/api/v1/apps/")?.split('/').nth(1)
-}
-
-fn request_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
-    (!id.is_empty() && id.len() <= MAX_REQUEST_ID).then(|| id.to_owned())
 }
