@@ -167,11 +167,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let before = find(&mut tx, name).await?;
         precondition.check(before.as_ref().map(App::tag).as_deref())?;
-        let put = match &before {
-            Some(app) if app.settings == *settings => Put::Unchanged,
-            Some(_) => Put::Replaced,
-            None => Put::Created,
-        };
+        let put = Put::of(before.as_ref().map(|app| &app.settings), settings);
         if put == Put::Created {
             let count: i64 = sqlx::query_scalar("select count(*) from app").fetch_one(&mut *tx).await?;
             if count >= i64::from(MAX_APPS) {

@@ -122,11 +122,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let before = find(&mut tx, route.app, &route.name).await?;
         precondition.check(before.as_ref().map(StoredRoute::tag).as_deref())?;
-        let put = match &before {
-            Some(stored) if stored.config == *config => Put::Unchanged,
-            Some(_) => Put::Replaced,
-            None => Put::Created,
-        };
+let put = Put::of(before.as_ref().map(|stored| &stored.config), config);
         if put == Put::Unchanged {
             place::check(&mut tx, route, may_claim).await?;
         } else {

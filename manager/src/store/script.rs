@@ -101,6 +101,17 @@ pub enum Put {
     Unchanged,
 }
 
+impl Put {
+    /// What storing something is where something else, or nothing, was before.
+    pub(super) fn of<T: PartialEq>(before: Option<&T>, new: &T) -> Self {
+        match before {
+            Some(before) if before == new => Self::Unchanged,
+            Some(_) => Self::Replaced,
+            None => Self::Created,
+        }
+    }
+}
+
 /// The columns of [`Script`] and where they come from.
 macro_rules! select_script {
     ($rest:literal) => {
