@@ -1,7 +1,6 @@
 //! Callbacks: a URL is told of the answer, once it is durable, signed, and only where the app allows it.
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,9 +12,8 @@ use http::{HeaderMap, StatusCode, header};
 use picloud_tests::{Reply, TestApp};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tokio::time::sleep;
 
-use super::{PATIENCE, SLOW, answer, one_at_a_time, value, wait_for_state};
+use super::{SLOW, answer, one_at_a_time, until, value, wait_for_state};
 use crate::http::remote::{Remote, allow};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -77,29 +75,27 @@ async fn events(app: &TestApp) -> Vec<Value> {
 
 /// Wait until so many were told, and nobody waits to be.
 async fn wait_for(app: &TestApp, got: &Got, count: usize) -> Vec<(HeaderMap, Bytes)> {
-    let begun = Instant::now();
-    loop {
+    until(|| async {
         let now = got.lock().unwrap().clone();
         let left = events(app).await;
         if now.len() >= count && left.is_empty() {
             assert_eq!(now.len(), count);
-            return now;
+            return Ok(now);
         }
-        assert!(begun.elapsed() < PATIENCE, "{} were told, {left:?}", now.len());
-        sleep(std::time::Duration::from_millis(5)).await;
-    }
+        Err(format!("{} were told, {left:?}", now.len()))
+    })
+    .await
 }
 
 /// Wait until the only callback has failed once, and show it.
 async fn wait_for_failure(app: &TestApp) -> Value {
-    let begun = Instant::now();
-    loop {
+    until(|| async {
         match events(app).await.as_slice() {
-            [one] if !one["failure"].is_null() => return one.clone(),
-            other => assert!(begun.elapsed() < PATIENCE, "{other:?}"),
+            [one] if !one["failure"].is_null() => Ok(one.clone()),
+            other => Err(format!("{other:?}")),
         }
-        sleep(std::time::Duration::from_millis(5)).await;
-    }
+    })
+    .await
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
@@ -316,11 +312,12 @@ async fn who_never_answers_keeps_nobody_from_anything_else() {
             accepted(&app, "hello", "", &other.url("/told")).await;
         }
     }
-    let begun = Instant::now();
-    while silent.iter().filter(|other| other.hits() > 0).count() < 3 || value(&app, "done").await != 15 {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{}", value(&app, "done").await);
-        sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until(|| async {
+        let (told, done) =
+            (silent.iter().filter(|other| other.hits() > 0).count(), value(&app, "done").await);
+        if told >= 3 && done == 15 { Ok(()) } else { Err(format!("{told} were told, {done} are done")) }
+    })
+    .await;
     let hits: Vec<usize> = silent.iter().map(Remote::hits).collect();
     assert!(hits.iter().all(|hits| *hits <= 2) && hits.iter().sum::<usize>() <= 6, "{hits:?}");
     // Another asynchronous call is made and can be fetched, although its own callback has to wait.
@@ -337,15 +334,12 @@ async fn without_its_secret_it_waits_and_says_why() {
     accepted(&app, "hello", "", &remote.url("/told")).await;
     wait_for_failure(&app).await;
     assert!(app.delete("/api/v1/apps/default/secrets/callback").await.is_success());
-    let begun = Instant::now();
-    loop {
+    until(|| async {
         let failed = wait_for_failure(&app).await;
-        if failed["failure"]["message"].as_str().unwrap().contains("no secret callback") {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{failed}");
-        sleep(std::time::Duration::from_millis(20)).await;
-    }
+        let why = failed["failure"]["message"].as_str().unwrap();
+        if why.contains("no secret callback") { Ok(()) } else { Err(why.to_owned()) }
+    })
+    .await;
     set_secret(&app, SECRET).await;
     wait_for(&app, &got, 2).await;
 }

@@ -65,19 +65,27 @@ async fn look(app: &TestApp, address: &str) -> Reply {
     Reply::of(app.anonymous("GET", address)).await
 }
 
-/// Wait until the call has this state.
-async fn wait_for_state(app: &TestApp, location: &str, state: &str) -> Value {
+/// Look again and again until what is waited for is there; the error says what is there instead.
+async fn until<T, F: Future<Output = Result<T, String>>>(mut found: impl FnMut() -> F) -> T {
     let begun = Instant::now();
     loop {
+        match found().await {
+            Ok(found) => return found,
+            Err(seen) => assert!(begun.elapsed() < PATIENCE, "{seen}"),
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Wait until the call has this state.
+async fn wait_for_state(app: &TestApp, location: &str, state: &str) -> Value {
+    until(|| async {
         let seen = look(app, location).await;
         assert_eq!(seen.status, 200, "{seen}");
         let seen = seen.json();
-        if seen["state"] == state {
-            return seen;
-        }
-        assert!(begun.elapsed() < PATIENCE, "not {state}: {seen}");
-        sleep(Duration::from_millis(5)).await;
-    }
+        if seen["state"] == state { Ok(seen) } else { Err(format!("not {state}: {seen}")) }
+    })
+    .await
 }
 
 /// The answer, when it is there.
