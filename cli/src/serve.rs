@@ -28,6 +28,7 @@ use picloud_host::mqtt::Mqtt;
 use picloud_host::outbound::Outbound;
 use picloud_host::ports::{Answers, Clock, SystemClock};
 use picloud_host::problem::{Code, Problem};
+use picloud_manager::password::Passwords;
 use picloud_manager::prometheus::{Gauges, OverQuota, ReadGauges};
 use picloud_manager::rollback::Rollback;
 use picloud_manager::schedule::Scheduler;
@@ -192,6 +193,7 @@ async fn control_plane(
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
         attempts: ingress.attempts.clone(),
         backups: api::Backups::default(),
+        passwords: Passwords::default(),
     };
     let metrics = prometheus::router(storage.telemetry.clone(), gauges);
     Ok(api::router(state).merge(metrics).fallback(nothing_here))

@@ -136,6 +136,14 @@ codes! {
     TokenInvalid: "token-invalid", UNPROCESSABLE_ENTITY, None;
     /// The server has as many tokens as it may.
     TooManyTokens: "too-many-tokens", CONFLICT, None;
+    /// There is no such user.
+    UserNotFound: "user-not-found", NOT_FOUND, None;
+    /// The user is not understood.
+    UserInvalid: "user-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The password is too short or too long.
+    PasswordInvalid: "password-invalid", UNPROCESSABLE_ENTITY, None;
+    /// The server has as many users as it may.
+    TooManyUsers: "too-many-users", CONFLICT, None;
     /// The name is taken.
     NameTaken: "name-taken", CONFLICT, None;
     /// Nobody could do everything any more.

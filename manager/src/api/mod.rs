@@ -37,6 +37,7 @@ mod tests;
 mod tokens;
 mod traces;
 mod triggers;
+mod users;
 mod versions;
 mod webhooks;
 
@@ -64,6 +65,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::identity::Bearers;
 use crate::name::Name;
+use crate::password::Passwords;
 use crate::publish::Publisher;
 use crate::removal::Removals;
 use crate::schedule::Scheduler;
@@ -118,6 +120,8 @@ pub struct State {
     pub bearers: Bearers,
     /// Who was wrong about it too often.
     pub attempts: Arc<Attempts>,
+    /// Hashes the passwords of users.
+    pub passwords: Passwords,
 }
 
 /// The REST API: everything under `/api`, and `/openapi.json`. To be merged with what else the server answers.
@@ -140,6 +144,7 @@ fn all_routes() -> OpenApiRouter<State> {
         .merge(apps::router())
         .merge(archive::router())
         .merge(tokens::router())
+        .merge(users::router())
         .merge(audit::router())
         .merge(backup::router())
         .merge(scripts::router())

@@ -40,6 +40,7 @@ pub fn document() -> OpenApi {
     document.tags = Some(vec![
         tag("apps", "The units of isolation and of quota, and all of one in a file."),
         tag("tokens", "What opens this API."),
+        tag("users", "People who use this API, and their passwords."),
         tag("audit", "Who has changed what."),
         tag("backup", "All that a server has."),
         tag("scripts", "Named sources with an address."),

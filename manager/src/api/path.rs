@@ -144,6 +144,15 @@ pub(crate) struct TokenPath {
     pub(crate) name: Name,
 }
 
+/// The user in a path with `{name}`.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct UserPath {
+    /// The user's name: lower-case letters, digits, `-` and `_`, 63 at most, the first a letter or digit.
+    #[param(value_type = String, example = "ann")]
+    pub(crate) name: Name,
+}
+
 /// The error code in a path with `{code}`.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -308,16 +317,29 @@ impl FromRequestParts<State> for TracePath {
     }
 }
 
+/// What stands alone in a path with `{name}`.
+async fn only_name(parts: &mut Parts) -> Result<Name, Problem> {
+    #[derive(Deserialize)]
+    struct Raw {
+        name: String,
+    }
+    let raw: Raw = parameters(parts).await?;
+    Ok(Name::parse(&raw.name)?)
+}
+
 impl FromRequestParts<State> for TokenPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        struct Raw {
-            name: String,
-        }
-        let raw: Raw = parameters(parts).await?;
-        Ok(Self { name: Name::parse(&raw.name)? })
+        only_name(parts).await.map(|name| Self { name })
+    }
+}
+
+impl FromRequestParts<State> for UserPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Problem> {
+        only_name(parts).await.map(|name| Self { name })
     }
 }
 

@@ -4,6 +4,7 @@ use picloud_host::call::Failure;
 use picloud_host::problem::{Code, Problem};
 
 use crate::name::NameError;
+use crate::password::PasswordError;
 use crate::store::ChangeError;
 use crate::store::route::RouteConflict;
 
@@ -20,6 +21,9 @@ impl From<ChangeError> for Problem {
             ChangeError::TooManyApps => Self::new(Code::TooManyApps),
             ChangeError::NoToken => Self::new(Code::TokenNotFound),
             ChangeError::TooManyTokens => Self::new(Code::TooManyTokens),
+            ChangeError::NoUser => Self::new(Code::UserNotFound),
+            ChangeError::NoPassword => Self::new(Code::UserInvalid).detail("A new user needs a password."),
+            ChangeError::TooManyUsers => Self::new(Code::TooManyUsers),
             ChangeError::NameTaken => Self::new(Code::NameTaken),
             ChangeError::LastAdmin => Self::new(Code::LastAdmin),
             ChangeError::NoScript => Self::new(Code::ScriptNotFound),
@@ -39,6 +43,18 @@ impl From<ChangeError> for Problem {
             ChangeError::TooManySettings => Self::new(Code::TooManySettings),
             ChangeError::Precondition => Self::new(Code::PreconditionFailed),
             ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Saturated => {
+                let detail = "Too many passwords are checked at present.";
+                Self::new(Code::Saturated).detail(detail).retry_after(1)
+            }
+            PasswordError::Failed => Self::new(Code::Internal),
         }
     }
 }

@@ -102,6 +102,18 @@ struct Body {
     expires_ms: Option<u64>,
 }
 
+/// What a principal is to open: `least` scopes at least.
+///
+/// # Errors
+///
+/// Says what is wrong.
+pub(super) fn parse_scopes(texts: &[String], least: usize) -> Result<Vec<Scope>, String> {
+    if !(least..=MAX_SCOPES).contains(&texts.len()) {
+        return Err(format!("scopes must have {least} to {MAX_SCOPES} entries"));
+    }
+    texts.iter().map(|text| Scope::parse(text).map_err(|error| format!("{text:?}: {error}"))).collect()
+}
+
 impl FromRequest<State> for Body {
     type Rejection = Problem;
 
@@ -110,11 +122,7 @@ impl FromRequest<State> for Body {
         let bytes = read_as("application/json", "token", &parts.headers, body, MAX_BYTES).await?;
         let TokenBody { name, scopes, expires_at } =
             object(&bytes).map_err(|error| invalid(error.to_string()))?;
-        if scopes.is_empty() || scopes.len() > MAX_SCOPES {
-            return Err(invalid(format!("scopes must have 1 to {MAX_SCOPES} entries")));
-        }
-        let scope = |text: &String| Scope::parse(text).map_err(|error| invalid(format!("{text:?}: {error}")));
-        let scopes = scopes.iter().map(scope).collect::<Result<_, _>>()?;
+        let scopes = parse_scopes(&scopes, 1).map_err(invalid)?;
         let expires_ms = expires_at.map(|at| u64::try_from(at.as_millisecond()).unwrap_or(0));
         if expires_ms.is_some_and(|expires_ms| expires_ms <= state.clock.now_ms()) {
             return Err(invalid("expires_at is not in the future"));

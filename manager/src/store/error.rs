@@ -19,6 +19,15 @@ pub enum ChangeError {
     /// The server has as many tokens as it may.
     #[error("the server has as many tokens as it may")]
     TooManyTokens,
+    /// There is no such user.
+    #[error("there is no such user")]
+    NoUser,
+    /// A new user has no password.
+    #[error("a new user has no password")]
+    NoPassword,
+    /// The server has as many users as it may.
+    #[error("the server has as many users as it may")]
+    TooManyUsers,
     /// Something else has this name.
     #[error("the name is taken")]
     NameTaken,

@@ -18,7 +18,7 @@ const SERVER: &str = "server";
 pub struct Principal {
     /// Its identity, never used again.
     pub id: i64,
-    /// `token`.
+    /// `token` or `user`.
     pub kind: String,
     /// Its name, unique among its kind.
     pub name: String,
@@ -167,10 +167,23 @@ pub(super) async fn set_scopes(
     Ok(())
 }
 
-/// Take away what principals may do with an app that is being deleted. Those who may do nothing else go with it.
+/// Refuse a change after which nobody could do everything any more. Tokens and users count, since a user can log in and make
+/// a token; but nobody who expires, who is no help later.
+pub(super) async fn check_admin_left(tx: &mut SqliteConnection) -> Result<(), ChangeError> {
+    let left: i64 = sqlx::query_scalar(
+        "select count(*) from scope s join principal p on p.id = s.principal_id \
+         where s.permission = 'server' and p.expires_ms is null",
+    )
+    .fetch_one(tx)
+    .await?;
+    if left == 0 { Err(ChangeError::LastAdmin) } else { Ok(()) }
+}
+
+/// Take away what principals may do with an app that is being deleted. Tokens that may do nothing else go with it; users
+/// stay, who are people.
 pub(super) async fn remove_app(tx: &mut SqliteConnection, app: i64) -> sqlx::Result<()> {
     for statement in [
-        "delete from principal where id in (select principal_id from scope where app_id = $1) \
+        "delete from principal where kind = 'token' and id in (select principal_id from scope where app_id = $1) \
          and not exists (select 1 from scope where principal_id = principal.id and app_id is not $1)",
         "delete from scope where app_id = $1",
     ] {

@@ -10,7 +10,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::scope::{Scope, Scopes};
 use crate::store::column::{to_i64, to_u64};
-use crate::store::principal::{scopes_of, set_scopes};
+use crate::store::principal::{check_admin_left, scopes_of, set_scopes};
 use crate::store::{ChangeError, Store, failed};
 
 /// The name of the token that the first start makes.
@@ -181,16 +181,7 @@ impl Store {
         let delete = "delete from principal where kind = 'token' and name = $1";
         sqlx::query(delete).bind(name.as_str()).execute(&mut *tx).await?;
         if token.scopes.allow_server() && token.expires_ms.is_none() {
-            // One that expires is no help later.
-            let left: i64 = sqlx::query_scalar(
-                "select count(*) from scope s join principal p on p.id = s.principal_id \
-                 where s.permission = 'server' and p.expires_ms is null",
-            )
-            .fetch_one(&mut *tx)
-            .await?;
-            if left == 0 {
-                return Err(ChangeError::LastAdmin);
-            }
+            check_admin_left(&mut tx).await?;
         }
         tx.commit().await?;
         Ok(())

@@ -127,6 +127,7 @@ impl TestApi {
             auth,
             bearers: Bearers { identities, store: test.store.clone(), clock: test.clock.clone() },
             attempts: Arc::default(),
+            passwords: crate::password::Passwords::default(),
             backups: crate::api::Backups::default(),
         };
         let room = AnswerRoom::without_connection(AnswerMemory::new(1 << 20));

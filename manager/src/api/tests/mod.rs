@@ -16,4 +16,5 @@ mod routing;
 mod settings;
 mod tokens;
 mod upload;
+mod users;
 mod versions;
