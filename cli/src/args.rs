@@ -25,6 +25,7 @@ mod test;
 mod token;
 mod tokens;
 mod top;
+mod users;
 
 use clap::{Parser, Subcommand};
 
@@ -61,6 +62,7 @@ pub use test::{TestArgs, TestFormat};
 pub use token::{TokenArgs, TokenCommand, TokenReplace};
 pub use tokens::{AuditArgs, NewToken, TokensArgs, TokensCommand};
 pub use top::TopArgs;
+pub use users::{NewUser, PasswordInput, UsersArgs, UsersCommand};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -24,6 +24,7 @@ pub(crate) mod tests;
 pub mod tokens;
 pub mod top;
 pub mod triggers;
+pub mod users;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -74,6 +75,7 @@ pub async fn execute(
         // They are about the server, not about one app.
         ClientCommand::Apps(args) => apps::run(&args, &of_server()?, terminal).await,
         ClientCommand::Tokens(args) => tokens::run(&args, &of_server()?, terminal).await,
+        ClientCommand::Users(args) => users::run(&args, &of_server()?, terminal).await,
         ClientCommand::Backup(args) => backup::run(&args, &of_server()?, terminal).await,
         ClientCommand::Audit(args) => audit::run(&args, &of_server()?, terminal).await,
         ClientCommand::Trace(args) => events::trace(&args.root, &api(&args.app)?, terminal).await,

@@ -11,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::env::Env;
 use crate::exit::{CliError, Exit};
@@ -172,6 +173,23 @@ impl Terminal {
         let answer = text::read_line(&mut self.input)
             .map_err(|why| CliError::Failed(format!("standard input: {why}")))?;
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Whether somebody can be asked for a password.
+    #[must_use]
+    pub fn can_ask_password(&self) -> bool {
+        self.in_is_terminal
+    }
+
+    /// Ask for a password, which is not shown while it is typed.
+    ///
+    /// # Errors
+    ///
+    /// The terminal cannot be read.
+    pub fn ask_password(&mut self, question: &str) -> Result<Zeroizing<String>, CliError> {
+        rpassword::prompt_password(question)
+            .map(Zeroizing::new)
+            .map_err(|why| CliError::Failed(format!("the terminal: {why}")))
     }
 
     /// A bar that shows how many of `steps` are done, on standard error if that is a terminal. What is printed meanwhile has

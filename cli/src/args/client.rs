@@ -18,6 +18,7 @@ use super::scripts::{NameArgs, RollbackArgs};
 use super::settings::{ConfigArgs, HttpPolicyArgs, SecretsArgs};
 use super::tokens::{AuditArgs, TokensArgs};
 use super::top::{self, TopArgs};
+use super::users::UsersArgs;
 
 /// A command that talks to a server.
 #[derive(Debug, Subcommand)]
@@ -181,6 +182,15 @@ Examples:
   picloud tokens create ci --scope app:shop:deploy --expires 90d
   picloud tokens rm ci")]
     Tokens(TokensArgs),
+
+    /// Make users, choose what they may do, set their passwords
+    #[command(after_help = "\
+Examples:
+  picloud users
+  picloud users create ann --scope admin
+  picloud users set-scopes bob --scope app:shop:deploy
+  picloud users passwd bob")]
+    Users(UsersArgs),
 
     /// Write a backup of all that a server has, while it runs
     #[command(after_help = "\

@@ -13,6 +13,7 @@ mod routes;
 mod run;
 pub(crate) mod server;
 mod top;
+mod users;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

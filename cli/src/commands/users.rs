@@ -1,0 +1,149 @@
+//! `picloud users`: people who use a server, and their passwords.
+
+use http::{Method, header};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::scripts::print;
+use super::{done, text};
+use crate::args::{NewUser, PasswordInput, UsersArgs, UsersCommand};
+use crate::client::Api;
+use crate::client::api::segment;
+use crate::client::http::Call;
+use crate::exit::CliError;
+use crate::output::Terminal;
+use crate::output::table::Table;
+use crate::output::time::local;
+
+const USERS: &str = "/api/v1/users";
+
+/// No password is longer, in bytes.
+const MAX_PASSWORD: usize = 1024;
+
+/// Run one of the commands about users.
+///
+/// # Errors
+///
+/// There is no such user, it is refused, or the server cannot be reached.
+pub async fn run(args: &UsersArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    match &args.command {
+        None | Some(UsersCommand::List) => list(api, terminal).await,
+        Some(UsersCommand::Create(new)) => create(new, api, terminal).await,
+        Some(UsersCommand::SetScopes { name, scopes }) => {
+            // Whoever is not there is not made.
+            let mut call = json_call(Method::PUT, path(name), &json!({ "scopes": scopes }));
+            call.headers.insert(header::IF_MATCH, header::HeaderValue::from_static("*"));
+            api.send(call).await.map_err(|error| not_there(error, name))?;
+            done("set", "name", name, terminal)
+        }
+        Some(UsersCommand::Passwd { name, password }) => {
+            let password = new_password(*password, name, terminal)?;
+            let body = json!({ "password": &*password });
+            api.send(json_call(Method::PUT, format!("{}/password", path(name)), &body)).await?;
+            done("set", "name", name, terminal)
+        }
+        Some(UsersCommand::Rm { name }) => {
+            api.send(Call::api(Method::DELETE, path(name))).await?;
+            done("deleted", "name", name, terminal)
+        }
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("{USERS}/{}", segment(name))
+}
+
+pub(super) fn json_call(method: Method, path: impl Into<String>, body: &Value) -> Call {
+    Call::api(method, path).body("application/json", body.to_string())
+}
+
+async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let items = api.list(USERS, &[], None).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "items": items }));
+    }
+    let mut table = Table::new(&["NAME", "SCOPES", "PASSWORD SET", "LAST THERE"]);
+    for user in &items {
+        let scopes = user["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let there = match &user["last_used_at"] {
+            Value::Null => "never".to_owned(),
+            at => local(at),
+        };
+        table.row(vec![
+            text(user, "name"),
+            scopes.collect::<Vec<_>>().join(", "),
+            local(&user["password_changed_at"]),
+            there,
+        ]);
+    }
+    print(&table, items.is_empty(), "there are no users", terminal)
+}
+
+async fn create(new: &NewUser, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let password = new_password(new.password, &new.name, terminal)?;
+    let body = json!({ "scopes": new.scopes, "password": &*password });
+    let mut call = json_call(Method::PUT, path(&new.name), &body);
+    // A user that is there must not get another password by accident.
+    call.headers.insert(header::IF_NONE_MATCH, header::HeaderValue::from_static("*"));
+    api.send(call).await.map_err(|error| match error {
+        CliError::Problem(problem) if problem.status == 412 => CliError::Failed(format!(
+            "there is a user {} already; `picloud users set-scopes` and `passwd` change it",
+            new.name
+        )),
+        other => other,
+    })?;
+    done("made", "name", &new.name, terminal)
+}
+
+fn not_there(error: CliError, name: &str) -> CliError {
+    match error {
+        CliError::Problem(problem) if problem.status == 412 => {
+            CliError::Failed(format!("there is no user {name}; `picloud users create` makes one"))
+        }
+        other => other,
+    }
+}
+
+/// A password that is to be set: asked for twice, so that what nobody sees is typed right.
+fn new_password(
+    input: PasswordInput,
+    name: &str,
+    terminal: &mut Terminal,
+) -> Result<Zeroizing<String>, CliError> {
+    if input.password_stdin || !terminal.can_ask_password() {
+        return given(terminal);
+    }
+    let password = terminal.ask_password(&format!("New password of {name}: "))?;
+    let again = terminal.ask_password("Once more: ")?;
+    if password != again {
+        return Err(CliError::Failed("the two passwords are not the same; nothing was changed".to_owned()));
+    }
+    Ok(password)
+}
+
+/// A password that is there already.
+///
+/// # Errors
+///
+/// It cannot be read, is longer than any, or is no text.
+pub(super) fn password(
+    input: PasswordInput,
+    prompt: &str,
+    terminal: &mut Terminal,
+) -> Result<Zeroizing<String>, CliError> {
+    if input.password_stdin || !terminal.can_ask_password() {
+        given(terminal)
+    } else {
+        terminal.ask_password(prompt)
+    }
+}
+
+/// The password on standard input, without a line break at its end.
+fn given(terminal: &mut Terminal) -> Result<Zeroizing<String>, CliError> {
+    // Room for the line break.
+    let bytes = Zeroizing::new(terminal.read_input(MAX_PASSWORD + 2)?);
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| CliError::Failed("the password on standard input is no text in UTF-8".to_owned()))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    Ok(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
+}
