@@ -28,6 +28,9 @@ pub struct ServeConfig {
     /// Where to listen. Port 0 lets the system choose.
     #[serde(deserialize_with = "address")]
     pub address: SocketAddr,
+    /// Where the control plane is, apart from scripts; none: at `address`, too. Port 0 lets the system choose.
+    #[serde(deserialize_with = "another_address")]
+    pub admin_address: Option<SocketAddr>,
     /// Where everything is kept. A relative path counts from the working directory.
     pub data_dir: PathBuf,
     /// Where the key is that secrets are encrypted with; none: in the data directory. A relative path counts from the
@@ -110,6 +113,7 @@ impl Default for ServeConfig {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_address: None,
             data_dir: PathBuf::from("./data"),
             secret_key_file: None,
             dev: false,
@@ -177,12 +181,15 @@ impl ServeConfig {
 
     fn check(&self) -> Result<(), String> {
         self.check_values()?;
-        if self.dev && !self.address.ip().is_loopback() {
+        let far = [Some(self.address), self.admin_address].into_iter().flatten();
+        if let Some(far) = far.filter(|_| self.dev).find(|address| !address.ip().is_loopback()) {
             return Err(format!(
-                "--dev asks for no token, so it only listens on this machine: {} is not a loopback address \
-                 (127.0.0.1 is)",
-                self.address
+                "--dev asks for no token, so it only listens on this machine: {far} is not a loopback address \
+                 (127.0.0.1 is)"
             ));
+        }
+        if self.admin_address == Some(self.address) && self.address.port() != 0 {
+            return Err(format!("address and admin_address are both {}", self.address));
         }
         match self.body_memory_bytes {
             Some(memory) if memory < self.limits.request_body_bytes => Err(format!(
@@ -250,6 +257,10 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
             "address `{text}` is not IP:PORT, such as 127.0.0.1:8080 or [::1]:8080"
         ))
     })
+}
+
+fn another_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(deserializer).map(Some)
 }
 
 /// Addresses and networks, with commas between them.

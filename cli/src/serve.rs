@@ -1,6 +1,7 @@
 //! `picloud serve`: the composition root. [`Server::start`] puts everything together, in the order in which one thing
 //! needs another.
 
+mod listen;
 mod logging;
 mod mqtt;
 mod settings;
@@ -9,7 +10,6 @@ mod storage;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -22,7 +22,7 @@ use picloud_host::delivery::Delivery;
 use picloud_host::dispatcher::{Dispatcher, RunningCalls};
 use picloud_host::executor::{Executor, ExecutorConfig, Services};
 use picloud_host::grants::Grants;
-use picloud_host::ingress::{self, Guard, Ingress, KeptCalls, TrustedProxies};
+use picloud_host::ingress::{Ingress, KeptCalls};
 use picloud_host::loader::GatedLoader;
 use picloud_host::mqtt::Mqtt;
 use picloud_host::outbound::Outbound;
@@ -33,7 +33,6 @@ use picloud_manager::prometheus::{Gauges, OverQuota, ReadGauges};
 use picloud_manager::rollback::Rollback;
 use picloud_manager::schedule::Scheduler;
 use picloud_manager::{api, prometheus};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +41,7 @@ use crate::client::{WrittenFile, write_client_file};
 use crate::config::ServeConfig;
 use crate::data_dir::DataDir;
 use crate::env::Env;
+use listen::{Answered, Listeners};
 use storage::Storage;
 
 /// How long a call waits for a sandbox before it is told to come back later.
@@ -49,8 +49,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server that runs.
 pub struct Server {
-    /// Where it listens.
+    /// Where scripts are, and the control plane if it has no address of its own.
     pub address: SocketAddr,
+    /// Where the control plane is, if not there.
+    pub admin_address: Option<SocketAddr>,
     /// The admin token, if this start has made it. It is not stored anywhere else.
     pub new_token: Option<String>,
     stop: CancellationToken,
@@ -87,10 +89,8 @@ impl Server {
     pub async fn start(config: &ServeConfig) -> Result<Self> {
         let data = DataDir::open(&config.data_dir)?;
         let grants = Arc::new(settings::grants(config)?);
-        let listener = TcpListener::bind(config.address)
-            .await
-            .with_context(|| format!("cannot listen on {}", config.address))?;
-        let address = listener.local_addr()?;
+        let listeners = Listeners::bind(config).await?;
+        let (address, admin_address) = (listeners.address, listeners.admin_address);
         let clock = Arc::new(SystemClock);
         let stop = CancellationToken::new();
         let active = Arc::new(Active::default());
@@ -128,20 +128,11 @@ impl Server {
         let gauges = gauges(ingress.clone(), mqtt.clone());
         let running = Arc::new(RunningCalls::default());
         let shared = (schedules.clone(), grants, running.clone());
-        let control = control_plane(config, &storage, &ingress, shared, gauges).await?;
+        let (control, public) = control_plane(config, &storage, &ingress, shared, gauges).await?;
         let dispatcher = dispatcher(config, &storage, &ingress, (mqtt.clone(), outbound), running);
-        let guard: Guard = Arc::new(|parts| api::guard::check(&parts.method, &parts.uri, &parts.headers));
-        let router = Arc::new(ingress::Router {
-            ingress,
-            control,
-            proxies: TrustedProxies::new(config.trusted_proxies.clone()),
-            guard: config.dev.then_some(guard),
-            ready: AtomicBool::new(false),
-            connections: AtomicUsize::new(0),
-        });
         // Last: a start that fails must not have made a token that nobody gets to see.
         let new_token = if config.dev { None } else { storage.admin_token().await? };
-        let serving = tokio::spawn(ingress::serve(listener, router, settings::server(config), stop.clone()));
+        let serving = listeners.serve(Answered { ingress, control, public }, config, stop.clone());
         let drain = settings::server(config).drain;
         let dispatching = tokio::spawn(dispatcher.run(stop.clone(), drain));
         let scheduling = tokio::spawn({
@@ -149,7 +140,17 @@ impl Server {
             async move { schedules.run(stop).await }
         });
         let connecting = mqtt::connect(mqtt, stop.clone());
-        Ok(Self { address, new_token, stop, serving, dispatching, scheduling, connecting, storage })
+        Ok(Self {
+            address,
+            admin_address,
+            new_token,
+            stop,
+            serving,
+            dispatching,
+            scheduling,
+            connecting,
+            storage,
+        })
     }
 
     /// Take no more calls, let those under way finish, write everything down.
@@ -163,14 +164,15 @@ impl Server {
     }
 }
 
-/// The REST API and `/metrics`. Publishes the scripts that are there already.
+/// The REST API and `/metrics`, and what is left of it for the others if they are at an address of their own. Publishes the
+/// scripts that are there already.
 async fn control_plane(
     config: &ServeConfig,
     storage: &Storage,
     ingress: &Arc<Ingress>,
     (schedules, grants, running): (Arc<Scheduler>, Arc<Grants>, Arc<RunningCalls>),
     gauges: ReadGauges,
-) -> Result<axum::Router> {
+) -> Result<(axum::Router, axum::Router)> {
     storage.publisher.publish().await.context("cannot read the scripts")?;
     let state = api::State {
         store: storage.store.clone(),
@@ -191,12 +193,14 @@ async fn control_plane(
         telemetry: storage.telemetry.clone(),
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
+        origin: if config.admin_address.is_some() { api::Origin::Own } else { api::Origin::Shared },
         attempts: ingress.attempts.clone(),
         backups: api::Backups::default(),
         passwords: Passwords::default(),
     };
     let metrics = prometheus::router(storage.telemetry.clone(), gauges);
-    Ok(api::router(state).merge(metrics).fallback(nothing_here))
+    let public = api::public_router(state.clone());
+    Ok((api::router(state).merge(metrics).fallback(nothing_here), public))
 }
 
 /// Keeps the answers of calls for those who come for them later.
@@ -324,12 +328,16 @@ impl Signals {
 
 /// Tell where the server is. The new token goes to standard output, once, and never into the log.
 fn announce(config: &ServeConfig, server: &Server, env: &Env) {
-    let url = format!("http://{}", server.address);
+    let address = server.admin_address.unwrap_or(server.address);
+    let url = format!("http://{address}");
+    if server.admin_address.is_some() {
+        tracing::info!(url = %format!("http://{}", server.address), "scripts are here, and the API is not");
+    }
     tracing::info!(%url, data_dir = %config.data_dir.display(), dev = config.dev, "PiCloud is ready");
     if let Some(token) = &server.new_token {
         println!("The admin token, shown only now:\n\n    {token}\n");
     }
-    if !server.address.ip().is_loopback() || (!config.dev && server.new_token.is_none()) {
+    if !address.ip().is_loopback() || (!config.dev && server.new_token.is_none()) {
         return;
     }
     match write_client_file(env, &url, server.new_token.as_deref()) {

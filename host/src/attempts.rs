@@ -1,13 +1,17 @@
 //! How often somebody may be wrong about who they are: a bucket of failures for each address, which leaks.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::call::AppId;
 
 /// Failures that an address has at once.
 const BURST: u64 = 10;
+
+/// Failures that all addresses together have at once with one user: more than an address, so that one alone does not keep the
+/// user out.
+const BURST_OF_USER: u64 = 100;
 
 /// One failure is forgiven in so many milliseconds.
 const FORGIVEN_MS: u64 = 6000;
@@ -23,7 +27,23 @@ pub enum Subject {
     Tokens,
     /// Passwords for routes and scripts of an app.
     Passwords(AppId),
+    /// Passwords of users of the server.
+    Logins,
+    /// The same, of one user, by something that stands for its name. From wherever: it goes with [`ANYWHERE`].
+    LoginsOf(u64),
 }
+
+impl Subject {
+    fn burst(self) -> u64 {
+        match self {
+            Self::LoginsOf(_) => BURST_OF_USER,
+            Self::Tokens | Self::Passwords(_) | Self::Logins => BURST,
+        }
+    }
+}
+
+/// For what does not depend on the address.
+pub const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// When all failures of an address will be forgiven, in milliseconds since the Unix epoch: the whole state of a bucket that
 /// leaks (GCRA).
@@ -42,7 +62,7 @@ impl Attempts {
     pub fn check(&self, subject: Subject, address: IpAddr, now_ms: u64) -> Result<(), u64> {
         let until = self.lock();
         match until.get(&(subject, network(address))) {
-            Some(until_ms) => next(*until_ms, now_ms).map(drop),
+            Some(until_ms) => next(*until_ms, now_ms, subject.burst()).map(drop),
             None => Ok(()),
         }
     }
@@ -61,8 +81,16 @@ impl Attempts {
             }
         }
         let until_ms = until.entry((subject, network(address))).or_insert(now_ms);
-        *until_ms = next(*until_ms, now_ms)?;
+        *until_ms = next(*until_ms, now_ms, subject.burst())?;
         Ok(())
+    }
+
+    /// Take back a failure that was counted before it was known to be none. Counting first is for what takes long to find
+    /// out: many at the same time must not all pass before the first one has failed.
+    pub fn forgive(&self, subject: Subject, address: IpAddr) {
+        if let Some(until_ms) = self.lock().get_mut(&(subject, network(address))) {
+            *until_ms = until_ms.saturating_sub(FORGIVEN_MS);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Until> {
@@ -71,14 +99,15 @@ impl Attempts {
 }
 
 /// When everything will be forgiven after one more failure; or how long to wait before it.
-fn next(until_ms: u64, now_ms: u64) -> Result<u64, u64> {
+fn next(until_ms: u64, now_ms: u64, burst: u64) -> Result<u64, u64> {
     let next_ms = until_ms.max(now_ms) + FORGIVEN_MS;
-    let most_ms = now_ms + BURST * FORGIVEN_MS;
+    let most_ms = now_ms + burst * FORGIVEN_MS;
     if next_ms > most_ms { Err(next_ms - most_ms) } else { Ok(next_ms) }
 }
 
-/// Who has one address of IPv6 has the 2^64 around it.
-fn network(address: IpAddr) -> IpAddr {
+/// What counts as one address: who has one of IPv6 has the 2^64 around it.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 @ IpAddr::V4(_) => v4,
@@ -112,6 +141,27 @@ mod tests {
         assert_eq!(attempts.check(TOKENS, address("192.0.2.9"), 7000), Ok(()));
         // A clock that is set back makes nobody wait for longer than the bucket is deep.
         assert!(attempts.failed(TOKENS, mine, 0).unwrap_err() <= 70_000);
+    }
+
+    #[test]
+    fn what_was_counted_too_early_is_taken_back_and_one_user_has_more_room() {
+        let attempts = Attempts::default();
+        let mine = address("192.0.2.1");
+        for _ in 0..1000 {
+            attempts.failed(Subject::Logins, mine, 0).unwrap();
+            attempts.forgive(Subject::Logins, mine);
+        }
+        for _ in 0..10 {
+            attempts.failed(Subject::Logins, mine, 0).unwrap();
+        }
+        assert!(attempts.failed(Subject::Logins, mine, 0).is_err());
+        attempts.forgive(Subject::Logins, address("192.0.2.2"));
+        let user = Subject::LoginsOf(1);
+        for _ in 0..100 {
+            attempts.failed(user, ANYWHERE, 0).unwrap();
+        }
+        assert_eq!(attempts.failed(user, ANYWHERE, 0), Err(6000));
+        assert_eq!(attempts.failed(Subject::LoginsOf(2), ANYWHERE, 0), Ok(()));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! (`secret`, and `redact`, which keeps them out of texts); what the data plane needs from others (`ports`, `clock`, in memory:
 //! `memory`; `sequencer` makes transactions over a plain store) and offers them (`loader`, `active`); how a script becomes an image and an image a running sandbox (`budget`, `guest`, `engine`,
 //! `aot`, `image`, `sandbox`, `ticker`, `turns`, `nested`, `outbound`, `services`, `executor`); how requests get
-//! there (`route`, `attempts`, `gate` with `meter` and `pressure`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`, `callback`); what is kept of calls
+//! there (`route`, `attempts`, `cookie`, `gate` with `meter` and `pressure`, `ingress`), and events (`dispatcher`), some of which go to others (`delivery`, `mqtt`, `callback`); what is kept of calls
 //! (`record`); what tests of scripts have in place of the world (`testing`).
 
 pub mod active;
@@ -16,6 +16,7 @@ pub mod budget;
 pub mod call;
 pub mod callback;
 mod clock;
+pub mod cookie;
 pub mod deferred;
 pub mod delivery;
 pub mod dispatcher;

@@ -164,7 +164,7 @@ impl Problem {
             headers.insert(header::ALLOW, allow);
         }
         let challenge = match self.code {
-            Code::Unauthorized => Some("Bearer realm=\"picloud\""),
+            Code::Unauthorized | Code::LoginFailed => Some("Bearer realm=\"picloud\""),
             Code::CredentialsInvalid => Some("Basic realm=\"picloud\", charset=\"UTF-8\""),
             Code::SignatureInvalid => Some("Signature realm=\"picloud\""),
             _ => None,

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, header};
-use picloud_host::call::Principal;
+use picloud_host::call;
 use picloud_host::ports::{Clock, Principals};
 
 use crate::scope::{Permission, Scopes};
+use crate::store::Store;
+use crate::store::principal::Principal;
+use crate::store::session::SessionKind;
 use crate::store::token::{TOKEN_PREFIX, hash_of};
-use crate::store::{Store, principal};
 
 /// How exactly it is noted when a principal was last there, in milliseconds: so rarely is it written down at most.
 const NOTED_EVERY_MS: u64 = 60_000;
@@ -22,17 +24,41 @@ const NOTED_EVERY_MS: u64 = 60_000;
 pub struct Known {
     /// Its identity in storage.
     pub id: i64,
-    /// `token`.
+    /// `token` or `user`.
     pub kind: String,
     /// Its name, unique among its kind.
     pub name: String,
     /// What it may do.
     pub scopes: Scopes,
-    expires_ms: Option<u64>,
+    /// The session that it shows, if it is a user.
+    pub session: Option<KnownSession>,
+    /// From when on it is nobody, in milliseconds since the Unix epoch.
+    pub expires_ms: Option<u64>,
     noted_ms: AtomicU64,
 }
 
+/// A session of somebody who is known.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownSession {
+    /// Its identity in storage.
+    pub id: i64,
+    /// How it is shown.
+    pub kind: SessionKind,
+}
+
 impl Known {
+    /// Whether it is somebody at `now_ms`: it has not expired, and is no session that was left alone for too long.
+    fn is_there(&self, now_ms: u64) -> bool {
+        let idle_ms = now_ms.saturating_sub(self.noted_ms.load(Ordering::Relaxed));
+        self.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms)
+            && self.session.is_none_or(|session| idle_ms < session.kind.idle_ms())
+    }
+
+    /// Whether a text of this kind shows it.
+    fn is_shown_by(&self, kind: SessionKind) -> bool {
+        self.session.map_or(SessionKind::Bearer, |session| session.kind) == kind
+    }
+
     /// Whether it has to be noted that it was there at `now_ms`. True once a minute at most.
     pub fn must_be_noted(&self, now_ms: u64) -> bool {
         let noted = self.noted_ms.load(Ordering::Relaxed);
@@ -44,36 +70,53 @@ impl Known {
 /// Everybody who is known, at one moment after the other.
 #[derive(Debug, Default)]
 pub struct Identities {
-    /// By the hash of their tokens: something that cannot be guessed, so how long a look takes tells nothing.
+    /// By the hash of their tokens and of the texts of sessions: something that cannot be guessed, so how long a look takes tells nothing.
     tokens: ArcSwap<HashMap<[u8; 32], Arc<Known>>>,
 }
 
 impl Identities {
     /// Know these, and nobody else.
-    pub fn replace(&self, principals: Vec<principal::Principal>) {
+    pub fn replace(&self, principals: Vec<Principal>) {
         let before = self.tokens.load();
-        let noted: HashMap<i64, u64> =
-            before.values().map(|known| (known.id, known.noted_ms.load(Ordering::Relaxed))).collect();
-        let known = principals.into_iter().filter_map(|principal| {
-            let hash = principal.token_hash?.try_into().ok()?;
-            let known = Known {
-                id: principal.id,
-                kind: principal.kind,
-                name: principal.name,
-                scopes: principal.scopes,
-                expires_ms: principal.expires_ms,
-                noted_ms: AtomicU64::new(noted.get(&principal.id).copied().unwrap_or(0)),
+        let noted = |hash: &[u8; 32]| Some(before.get(hash)?.noted_ms.load(Ordering::Relaxed));
+        let mut tokens = HashMap::new();
+        for principal in principals {
+            let Principal { id, kind, name, token_hash, sessions, scopes, expires_ms } = principal;
+            let mut add = |hash: Vec<u8>, session, expires_ms, noted_ms: u64| {
+                // Nothing else is stored.
+                let Ok(hash) = hash.try_into() else { return };
+                let noted_ms = AtomicU64::new(noted(&hash).unwrap_or(0).max(noted_ms));
+                let (kind, name, scopes) = (kind.clone(), name.clone(), scopes.clone());
+                let known = Known { id, kind, name, scopes, session, expires_ms, noted_ms };
+                tokens.insert(hash, Arc::new(known));
             };
-            Some((hash, Arc::new(known)))
-        });
-        self.tokens.store(Arc::new(known.collect()));
+            for session in sessions {
+                let known = KnownSession { id: session.id, kind: session.kind };
+                add(session.hash, Some(known), Some(session.expires_ms), session.last_used_ms);
+            }
+            if let Some(hash) = token_hash {
+                add(hash, None, expires_ms, 0);
+            }
+        }
+        self.tokens.store(Arc::new(tokens));
     }
 
     /// Whose token this is; none when it is nobody's any more.
     #[must_use]
     pub fn of_token(&self, token: &str, now_ms: u64) -> Option<Arc<Known>> {
-        let known = self.tokens.load().get(&hash_of(token)).cloned()?;
-        known.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms).then_some(known)
+        self.of(SessionKind::Bearer, token, now_ms)
+    }
+
+    /// Whose cookie this is; none when it is nobody's any more. What is a token is no cookie, and a cookie no token: each was
+    /// made for one way, with the rules of that way.
+    #[must_use]
+    pub fn of_cookie(&self, cookie: &str, now_ms: u64) -> Option<Arc<Known>> {
+        self.of(SessionKind::Cookie, cookie, now_ms)
+    }
+
+    fn of(&self, kind: SessionKind, text: &str, now_ms: u64) -> Option<Arc<Known>> {
+        let known = self.tokens.load().get(&hash_of(text)).cloned()?;
+        (known.is_shown_by(kind) && known.is_there(now_ms)).then_some(known)
     }
 }
 
@@ -93,18 +136,29 @@ impl Bearers {
     #[must_use]
     pub fn find(&self, token: &str) -> Option<Arc<Known>> {
         let now_ms = self.clock.now_ms();
-        let known = self.identities.of_token(token, now_ms)?;
+        Some(self.noted(self.identities.of_token(token, now_ms)?, now_ms))
+    }
+
+    /// Whose cookie this is. Must be called in a Tokio runtime.
+    #[must_use]
+    pub fn find_cookie(&self, cookie: &str) -> Option<Arc<Known>> {
+        let now_ms = self.clock.now_ms();
+        Some(self.noted(self.identities.of_cookie(cookie, now_ms)?, now_ms))
+    }
+
+    fn noted(&self, known: Arc<Known>, now_ms: u64) -> Arc<Known> {
         if known.must_be_noted(now_ms) {
-            let (store, id) = (self.store.clone(), known.id);
+            let (store, id, session) =
+                (self.store.clone(), known.id, known.session.map(|session| session.id));
             // The store logs why it fails.
-            tokio::spawn(async move { drop(store.note_use(id, now_ms).await) });
+            tokio::spawn(async move { drop(store.note_use(id, session, now_ms).await) });
         }
-        Some(known)
+        known
     }
 }
 
 impl Principals for Bearers {
-    fn take(&self, app: &str, headers: &mut HeaderMap) -> Option<Principal> {
+    fn take(&self, app: &str, headers: &mut HeaderMap) -> Option<call::Principal> {
         let token = bearer(headers)?;
         // Others are none of ours, and a script may know what they are.
         if !token.starts_with(TOKEN_PREFIX) {
@@ -113,7 +167,7 @@ impl Principals for Bearers {
         let known = self.find(token);
         headers.remove(header::AUTHORIZATION);
         let known = known.filter(|known| known.scopes.allow(app, Permission::Invoke))?;
-        Some(Principal { kind: known.kind.clone(), name: known.name.clone() })
+        Some(call::Principal { kind: known.kind.clone(), name: known.name.clone() })
     }
 }
 
@@ -126,6 +180,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Precondition;
     use crate::store::testing::{TestStore, name};
 
     #[tokio::test]
@@ -141,6 +196,35 @@ mod tests {
         test.store.delete_token(&name("a")).await.unwrap();
         identities.replace(test.store.principals().await.unwrap());
         assert!(identities.of_token(&token, 0).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_session_is_known_while_it_is_used_and_in_its_own_way_only() {
+        let (test, identities) = (TestStore::new().await, Identities::default());
+        let ann = name("ann");
+        test.store.put_user(&ann, &[], Some("hash"), &Precondition::default()).await.unwrap();
+        let stored = test.store.user_password(&ann).await.unwrap().unwrap();
+        let (bearer, _) = test.store.create_session(&stored, SessionKind::Bearer, "").await.unwrap();
+        let (cookie, about) = test.store.create_session(&stored, SessionKind::Cookie, "").await.unwrap();
+        identities.replace(test.store.principals().await.unwrap());
+        let now_ms = about.created_ms;
+        assert_eq!(identities.of_token(&bearer, now_ms).unwrap().name, "ann");
+        assert_eq!(identities.of_cookie(&cookie, now_ms).unwrap().kind, "user");
+        assert!(
+            identities.of_cookie(&bearer, now_ms).is_none() && identities.of_token(&cookie, now_ms).is_none()
+        );
+        let idle_ms = SessionKind::Cookie.idle_ms();
+        let used = identities.of_cookie(&cookie, now_ms + idle_ms - 1).unwrap();
+        assert!(used.must_be_noted(now_ms + idle_ms - 1));
+        // That counts also where it is not written down yet.
+        identities.replace(test.store.principals().await.unwrap());
+        assert!(identities.of_cookie(&cookie, now_ms + 2 * idle_ms - 2).is_some());
+        assert!(identities.of_cookie(&cookie, now_ms + 2 * idle_ms - 1).is_none());
+        let noted =
+            Bearers { identities: Arc::default(), store: test.store.clone(), clock: test.clock.clone() };
+        noted.store.note_use(used.id, used.session.map(|session| session.id), now_ms + 60_000).await.unwrap();
+        let sessions = test.store.sessions(&ann).await.unwrap().unwrap();
+        assert_eq!(sessions[0].last_used_ms, now_ms + 60_000);
     }
 
     #[tokio::test]

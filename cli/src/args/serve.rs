@@ -34,6 +34,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IP:PORT")]
     pub address: Option<String>,
 
+    /// Where the API, /openapi.json and /metrics are, apart from scripts; then users can log in with a browser
+    /// [default: the same address]
+    #[arg(long, value_name = "IP:PORT")]
+    pub admin_address: Option<String>,
+
     /// Where everything is kept; made if it is not there [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,

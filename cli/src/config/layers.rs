@@ -29,6 +29,7 @@ enum Kind {
 /// grants of `[fs]`, whose names are the operator's.
 const KEYS: &[(&str, Kind)] = &[
     ("address", Kind::Text),
+    ("admin_address", Kind::Text),
     ("dev", Kind::Bool),
     ("trusted_proxies", Kind::Text),
     ("mqtt", Kind::Text),
@@ -112,6 +113,7 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
     let mut table = Table::new();
     let texts = [
         ("address", &args.address),
+        ("admin_address", &args.admin_address),
         ("trusted_proxies", &args.trusted_proxies),
         ("mqtt", &args.mqtt),
         ("log.format", &args.log_format),

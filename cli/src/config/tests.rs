@@ -66,7 +66,7 @@ fn each_layer_wins_over_the_one_below() {
 fn every_flag_reaches_the_configuration() {
     let config = resolve(
         flags(
-            "--address localhost:0 --data-dir /srv/pi --secret-key-file /etc/key --dev --trusted-proxies ::1 --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
+            "--address localhost:0 --admin-address [::1]:9000 --data-dir /srv/pi --secret-key-file /etc/key --dev --trusted-proxies ::1 --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
              --max-concurrent-calls 7 \
              --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --memory-reserve-bytes 5 --quota kv-bytes=6 --body-memory-bytes 1048578 \
              --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
@@ -78,6 +78,7 @@ fn every_flag_reaches_the_configuration() {
     .unwrap();
     let expect = ServeConfig {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin_address: Some("[::1]:9000".parse().unwrap()),
         data_dir: "/srv/pi".into(),
         secret_key_file: Some("/etc/key".into()),
         dev: true,
@@ -104,6 +105,7 @@ fn every_flag_reaches_the_configuration() {
 fn every_variable_reaches_the_configuration() {
     let env = [
         ("PICLOUD_ADDRESS", "[::1]:81"),
+        ("PICLOUD_ADMIN_ADDRESS", "localhost:82"),
         ("PICLOUD_DATA_DIR", "/srv/pi"),
         ("PICLOUD_SECRET_KEY_FILE", "/etc/key"),
         ("PICLOUD_DEV", "true"),
@@ -119,6 +121,7 @@ fn every_variable_reaches_the_configuration() {
     ];
     let config = resolve(flags(""), &env, None).unwrap();
     assert_eq!(config.address, "[::1]:81".parse().unwrap());
+    assert_eq!(config.admin_address, Some(SocketAddr::from(([127, 0, 0, 1], 82))));
     assert_eq!(config.data_dir, PathBuf::from("/srv/pi"));
     assert_eq!(config.secret_key_file, Some(PathBuf::from("/etc/key")));
     assert!(config.dev);
@@ -230,6 +233,11 @@ fn two_settings_that_do_not_go_together_are_both_named() {
     assert!(error.contains("body_memory_bytes") && error.contains("limits.request_body_bytes"), "{error}");
     let fits = flags("--body-memory-bytes 1000 --limit request-body-bytes=1000");
     assert_eq!(resolve(fits, &[], None).unwrap().body_memory_bytes, Some(1000));
+    let error = resolve(flags("--admin-address localhost:8080"), &[], None).unwrap_err();
+    assert!(error.contains("address and admin_address are both 127.0.0.1:8080"), "{error}");
+    assert!(resolve(flags("--address 127.0.0.1:0 --admin-address 127.0.0.1:0"), &[], None).is_ok());
+    let error = resolve(flags("--dev --admin-address 0.0.0.0:9000"), &[], None).unwrap_err();
+    assert!(error.contains("--dev") && error.contains("0.0.0.0:9000"), "{error}");
 }
 
 #[test]

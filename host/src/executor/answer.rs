@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use picloud_sdk_wit::picloud::sdk::outcome::Response;
 
 use crate::call::{Answer, Failure};
+use crate::cookie;
 use crate::limits::Limits;
 use crate::problem::Code;
 
@@ -68,6 +69,7 @@ fn headers(pairs: Vec<(String, String)>) -> Result<HeaderMap, Failure> {
             map.append(key, value);
         }
     }
+    cookie::refuse(&mut map);
     Ok(map)
 }
 

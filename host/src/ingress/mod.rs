@@ -26,9 +26,9 @@ mod wishes;
 pub use answer::respond;
 pub use body::{BodyMemory, Held};
 pub use kept::{KeptCalls, Locate};
-pub use proxies::TrustedProxies;
+pub use proxies::{Encrypted, TrustedProxies};
 pub use request::request_id;
-pub use router::{Guard, Router, is_script_path};
+pub use router::{Guard, Router, Serves, is_script_path};
 pub use server::{ServerConfig, serve};
 pub use unsent::{AnswerMemory, AnswerRoom};
 
@@ -46,6 +46,7 @@ use crate::active::Active;
 use crate::attempts::Attempts;
 use crate::call::{ExecRequest, Outcome, Payload};
 use crate::callback;
+use crate::cookie;
 use crate::executor::Executor;
 use crate::gate::Gate;
 use crate::ingress::aim::{Aim, To};
@@ -120,6 +121,7 @@ impl Ingress {
         connection: Arc<Activity>,
     ) -> Result<Response, Problem> {
         let (mut head, body) = request.into_parts();
+        cookie::hide(&mut head.headers);
         let who = self.who(&aim, &mut head, peer.ip())?;
         let target = match (aim.to, aim.route) {
             (To::Script(target), _) => target,

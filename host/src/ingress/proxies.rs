@@ -8,6 +8,13 @@ use ipnet::IpNet;
 /// The header in which proxies say from whom they have a request.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
+/// The header in which proxies say how a request has come to them.
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// Whether a request was encrypted on its way, as far as a trusted proxy says so: an extension of requests to the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Encrypted(pub bool);
+
 /// Proxies whose word is believed about who has sent a request.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
@@ -37,6 +44,20 @@ impl TrustedProxies {
             }
         }
         client
+    }
+
+    /// Whether a request that came from `peer` was encrypted on its way to the proxy before the server. The server itself
+    /// speaks no TLS. Where several proxies have added to the header, all of them have to say so.
+    #[must_use]
+    pub fn encrypted(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let mut words = headers
+            .get_all(FORWARDED_PROTO)
+            .iter()
+            .flat_map(|list| list.to_str().unwrap_or_default().split(',').map(str::trim))
+            .peekable();
+        self.trust(peer.to_canonical())
+            && words.peek().is_some()
+            && words.all(|word| word.eq_ignore_ascii_case("https"))
     }
 
     fn trust(&self, address: IpAddr) -> bool {
@@ -83,6 +104,22 @@ mod tests {
         assert_eq!(client("127.0.0.1", &["203.0.113.7:4711"]), "203.0.113.7");
         assert_eq!(client("127.0.0.1", &["[2001:db9::1]:80"]), "2001:db9::1");
         assert_eq!(client("::ffff:127.0.0.1", &["203.0.113.7"]), "203.0.113.7");
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_that_a_request_was_encrypted() {
+        let proxies = TrustedProxies::new(vec!["127.0.0.1/32".parse().unwrap()]);
+        let encrypted = |peer: &str, words: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for word in words {
+                headers.append(FORWARDED_PROTO, HeaderValue::from_str(word).unwrap());
+            }
+            proxies.encrypted(peer.parse().unwrap(), &headers)
+        };
+        assert!(encrypted("127.0.0.1", &["https"]) && encrypted("::ffff:127.0.0.1", &["HTTPS, https"]));
+        assert!(!encrypted("127.0.0.1", &[]) && !encrypted("127.0.0.1", &["http"]));
+        assert!(!encrypted("127.0.0.1", &["https, http"]) && !encrypted("127.0.0.1", &["https", "http"]));
+        assert!(!encrypted("127.0.0.1", &[""]) && !encrypted("192.0.2.1", &["https"]));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 
 use crate::ingress::idle::Activity;
 use crate::ingress::lingering::Lingering;
-use crate::ingress::proxies::TrustedProxies;
+use crate::ingress::proxies::{Encrypted, TrustedProxies};
 use crate::ingress::{AnswerRoom, Ingress};
 use crate::problem::{Code, Problem};
 
@@ -55,8 +55,19 @@ fn keep_open(response: Response<Body>, connection: &Arc<Activity>) -> Response<B
     })
 }
 
+/// What a listener answers beside `/livez` and `/readyz`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// Scripts, and of the control plane what its router has.
+    Scripts,
+    /// The control plane alone, which then has an origin that no page of a script is of.
+    ControlPlane,
+}
+
 /// Where requests go.
 pub struct Router {
+    /// What is answered here.
+    pub serves: Serves,
     /// Answers requests for scripts.
     pub ingress: Arc<Ingress>,
     /// Answers requests for everything under [`RESERVED`].
@@ -83,6 +94,7 @@ impl Router {
         if let Some(Err(problem)) = self.guard.as_ref().map(|guard| guard(&parts)) {
             return problem.instance(parts.uri.path()).into_response();
         }
+        let encrypted = Encrypted(self.proxies.encrypted(peer.ip(), &parts.headers));
         let peer = SocketAddr::new(self.proxies.client(peer.ip(), &parts.headers), peer.port());
         let mut request = Request::from_parts(parts, Lingering::new(body));
         match first_part(request.uri().path()) {
@@ -90,9 +102,17 @@ impl Router {
             first if RESERVED.contains(&first) => {
                 let room = AnswerRoom::new(self.ingress.answers.clone(), connection.clone());
                 request.extensions_mut().insert(ConnectInfo(peer));
+                request.extensions_mut().insert(encrypted);
                 request.extensions_mut().insert(room);
                 let response = self.control.clone().oneshot(request.map(Body::new)).await.into_response();
                 keep_open(response, &connection)
+            }
+            _ if self.serves == Serves::ControlPlane => {
+                let detail = "Scripts are called at the other address of this server.";
+                Problem::new(Code::RouteNotFound)
+                    .detail(detail)
+                    .instance(request.uri().path())
+                    .into_response()
             }
             _ => {
                 let response = self.ingress.clone().answer(request, peer, connection).await;

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
+use crate::cookie;
 use crate::problem::{Code, Problem};
 use crate::route::Goal;
 
@@ -31,6 +32,7 @@ pub(super) fn answer(goal: &Goal, parameters: &[(Arc<str>, String)]) -> Result<R
             let mut response = Response::new(Body::from(answer.body.clone()));
             *response.status_mut() = answer.status;
             *response.headers_mut() = answer.headers.clone();
+            cookie::refuse(response.headers_mut());
             Ok(response)
         }
     }

@@ -124,6 +124,12 @@ codes! {
     Unauthorized: "unauthorized", UNAUTHORIZED, None;
     /// A name and its password are needed.
     CredentialsInvalid: "credentials-invalid", UNAUTHORIZED, None;
+    /// There is no user with this name and password.
+    LoginFailed: "login-failed", UNAUTHORIZED, None;
+    /// There can be no such session here.
+    SessionUnavailable: "session-unavailable", CONFLICT, None;
+    /// The request does not show that a page of the server has sent it.
+    CsrfInvalid: "csrf-invalid", FORBIDDEN, None;
     /// Who is there cannot be checked at present.
     AccessUnavailable: "access-unavailable", SERVICE_UNAVAILABLE, None;
     /// The token does not allow this.

@@ -48,9 +48,9 @@ pub(crate) struct AuditEntry {
     /// When the request came.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// What kind of principal has sent it: `token`; `dev` in dev mode; `server` for what it has done by itself.
+    /// What kind of principal has sent it: `token` or `user`; `dev` in dev mode; `server` for what it has done by itself.
     kind: String,
-    /// The principal's name; null in dev mode.
+    /// The principal's name; null in dev mode, and where somebody tried to log in as nobody whom there is.
     #[schema(required)]
     name: Option<String>,
     /// The address that it came from.
@@ -119,7 +119,7 @@ pub(crate) struct AuditQuery {
 /// Read the audit log, the newest entry first.
 ///
 /// Every request that was allowed and may have changed something, but for those that set keys or send events, which are what
-/// apps work with; and those that take a backup or an archive. Of each app the newest 10 000 are kept.
+/// apps work with; those that take a backup or an archive; and every attempt to log in. Of each app the newest 10 000 are kept.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "audit", security(("token" = ["admin"])), params(AuditQuery),
     responses(
@@ -168,11 +168,27 @@ pub(super) async fn begin(
     caller: &Caller,
     needs: Needs,
 ) -> Result<(), Problem> {
-    let Some(slot) = parts.extensions.get::<Slot>() else { return Ok(()) };
     let is_data = matches!(needs, Needs::App(Permission::Invoke)) || collection(parts) == Some("kv");
-    let (Some(entry), false) = (entry(parts, caller), is_data) else { return Ok(()) };
+    match entry(parts, caller) {
+        Some(entry) if !is_data => write(parts, state, &entry).await,
+        _ => Ok(()),
+    }
+}
+
+/// Write down that somebody tries to log in as `user`; none if there is no such user: what was typed in its place may be a
+/// password.
+///
+/// # Errors
+///
+/// It cannot be written: then nobody is let in.
+pub(super) async fn begin_login(parts: &Parts, state: &State, user: Option<&Name>) -> Result<(), Problem> {
+    write(parts, state, &entry_of(parts, "user", user.map(Name::to_string))).await
+}
+
+async fn write(parts: &Parts, state: &State, entry: &NewEntry) -> Result<(), Problem> {
+    let Some(slot) = parts.extensions.get::<Slot>() else { return Ok(()) };
     let _turn = TURNS.acquire().await;
-    let seq = state.store.audit(&entry).await?;
+    let seq = state.store.audit(entry).await?;
     let _ = slot.0.set(seq);
     Ok(())
 }
@@ -217,24 +233,27 @@ fn takes_all(path: &str) -> bool {
 
 /// What to write down of a request; none if it comes from nobody who is known.
 fn entry(parts: &Parts, caller: &Caller) -> Option<NewEntry> {
-    let (kind, name) = match caller {
-        Caller::Dev => ("dev".to_owned(), None),
-        Caller::Known(known) => (known.kind.clone(), Some(known.name.clone())),
-        Caller::Nobody | Caller::Unknown | Caller::Limited { .. } => return None,
-    };
+    match caller {
+        Caller::Dev => Some(entry_of(parts, "dev", None)),
+        Caller::Known(known) => Some(entry_of(parts, &known.kind, Some(known.name.clone()))),
+        Caller::Nobody | Caller::Unknown | Caller::Limited { .. } | Caller::Forged(_) => None,
+    }
+}
+
+fn entry_of(parts: &Parts, kind: &str, name: Option<String>) -> NewEntry {
     let path = parts.uri.path();
     // Handlers decode it, too: nobody hides from the log of an app by another way to write its name.
     let app = path.strip_prefix("/api/v1/apps/").and_then(|rest| rest.split('/').next());
     let app = app.and_then(|app| percent_decode_str(app).decode_utf8().ok());
-    Some(NewEntry {
-        kind,
+    NewEntry {
+        kind: kind.to_owned(),
         name,
         client_ip: Some(client_ip(&parts.extensions).to_string()),
         method: parts.method.to_string(),
         path: path.get(..MAX_PATH).unwrap_or(path).to_owned(),
         app: app.filter(|app| Name::parse(app).is_ok()).map(std::borrow::Cow::into_owned),
         request_id: request_id(&parts.headers),
-    })
+    }
 }
 
 /// What of an app the path is about, such as `kv`.

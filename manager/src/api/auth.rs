@@ -5,8 +5,8 @@
 use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
-use http::Method;
 use http::request::Parts;
+use http::{Method, Uri};
 use picloud_host::answer::access_digest;
 use picloud_host::call::AppId;
 use picloud_host::problem::{Code, Problem};
@@ -27,6 +27,16 @@ pub enum Auth {
     Token,
     /// Whoever can connect: for `--dev`, on a loopback address and behind [`crate::api::guard`].
     Dev,
+}
+
+/// Whether pages of scripts are of the origin at which the API is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// They are: what such a page sends cannot be told from what a page of the control plane sends, so that no cookie may say
+    /// who it is.
+    Shared,
+    /// They are not: the API has a listener of its own.
+    Own,
 }
 
 /// What a request needs to be allowed.
@@ -107,7 +117,8 @@ async fn checked(parts: &mut Parts, state: &State, needs: Needs) -> Result<Calle
         Caller::Dev => return Ok(caller),
         Caller::Known(known) => &known.scopes,
         Caller::Nobody => return refused("Send a token: Authorization: Bearer TOKEN."),
-        Caller::Unknown => return refused("This token is not known here, or has expired."),
+        Caller::Unknown => return refused("This token or session is not known here, or has expired."),
+        Caller::Forged(code) => return Err(Problem::new(*code)),
         Caller::Limited { retry_after_secs } => {
             let detail = "Too many tokens from this address were not known.";
             return Err(Problem::new(Code::TooManyAttempts).detail(detail).retry_after(*retry_after_secs));
@@ -157,7 +168,7 @@ impl FromRequestParts<State> for ExecutionAccess {
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
         let path = ExecutionPath::from_request_parts(parts, state).await;
-        if let (Ok(ExecutionPath { app, id }), Some(key)) = (&path, key(parts))
+        if let (Ok(ExecutionPath { app, id }), Some(key)) = (&path, key(&parts.uri))
             && let Some(app_id) = state.store.app_id(app).await?
             && let Some(call) = state.answers.call(app_id, *id).await?
             && let Some(access) = call.access
@@ -176,6 +187,6 @@ impl FromRequestParts<State> for ExecutionAccess {
 }
 
 /// The key in the query. It is of characters that are not encoded.
-fn key(parts: &Parts) -> Option<&str> {
-    parts.uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))
+pub(super) fn key(uri: &Uri) -> Option<&str> {
+    uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))
 }

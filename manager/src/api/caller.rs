@@ -8,10 +8,12 @@ use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::request::Parts;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, header};
 use picloud_host::attempts::Subject;
+use picloud_host::problem::Code;
 
-use crate::api::{Auth, State};
+use crate::api::session::cookie;
+use crate::api::{Auth, Origin, State};
 use crate::identity::{Known, bearer};
 use crate::scope::Permission;
 
@@ -27,6 +29,8 @@ pub(crate) enum Caller {
         /// When to try again.
         retry_after_secs: u64,
     },
+    /// Somebody with the cookie of a session, in a request that some other page may have made a browser send.
+    Forged(Code),
     /// Whoever can connect to a server in dev mode.
     Dev,
     /// Somebody.
@@ -52,7 +56,7 @@ impl Caller {
         match self {
             Self::Dev => true,
             Self::Known(known) => known.scopes.allow_server(),
-            Self::Nobody | Self::Unknown | Self::Limited { .. } => false,
+            Self::Nobody | Self::Unknown | Self::Limited { .. } | Self::Forged(_) => false,
         }
     }
 
@@ -61,19 +65,39 @@ impl Caller {
         match self {
             Self::Dev => true,
             Self::Known(known) => known.scopes.allow(app, permission),
-            Self::Nobody | Self::Unknown | Self::Limited { .. } => false,
+            Self::Nobody | Self::Unknown | Self::Limited { .. } | Self::Forged(_) => false,
         }
     }
 
-    fn new(state: &State, headers: &HeaderMap, address: IpAddr) -> Self {
+    fn new(state: &State, request: &Request) -> Self {
         if state.auth == Auth::Dev {
             return Self::Dev;
+        }
+        let (headers, address) = (request.headers(), client_ip(request.extensions()));
+        // What was written down on purpose comes before what a browser adds.
+        if !headers.contains_key(header::AUTHORIZATION) && state.origin == Origin::Own {
+            return Self::with_cookie(state, request);
         }
         let Some(token) = bearer(headers) else { return Self::Nobody };
         // A good token is good whatever else comes from its address: it cannot be guessed, so nothing is learnt.
         if let Some(known) = state.bearers.find(token) {
             return Self::Known(known);
         }
+        Self::wrong(state, address)
+    }
+
+    /// Who shows a cookie. A stale one is no attempt at anything: browsers send them on their own.
+    fn with_cookie(state: &State, request: &Request) -> Self {
+        let Some(text) = cookie::session(request.headers()) else { return Self::Nobody };
+        if let Err(code) =
+            cookie::check(request.method(), request.uri(), request.headers(), request.extensions())
+        {
+            return Self::Forged(code);
+        }
+        state.bearers.find_cookie(text).map_or(Self::Unknown, Self::Known)
+    }
+
+    fn wrong(state: &State, address: IpAddr) -> Self {
         match state.attempts.failed(Subject::Tokens, address, state.clock.now_ms()) {
             Ok(()) => Self::Unknown,
             Err(wait_ms) => Self::Limited { retry_after_secs: wait_ms.div_ceil(1000) },
@@ -87,7 +111,7 @@ pub(crate) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = Caller::new(&state, request.headers(), client_ip(request.extensions()));
+    let caller = Caller::new(&state, &request);
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

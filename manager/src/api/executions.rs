@@ -4,6 +4,7 @@
 mod cancel;
 mod follow;
 mod kept;
+mod keyed;
 
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -29,11 +30,16 @@ use crate::store::execution::{self, FaultFilter, Filter, Order, Page, StatusFilt
 use crate::telemetry::Pending;
 use kept::AsyncCall;
 
+pub use keyed::execution_location;
+pub(crate) use keyed::only_with_key;
+
 pub(crate) fn router() -> OpenApiRouter<State> {
-    OpenApiRouter::default()
-        .routes(routes!(list_executions))
-        .routes(routes!(get_execution, cancel_execution))
-        .routes(routes!(get_answer))
+    OpenApiRouter::default().routes(routes!(list_executions)).merge(keyed_router())
+}
+
+/// What the key of an execution opens, too.
+pub(crate) fn keyed_router() -> OpenApiRouter<State> {
+    OpenApiRouter::default().routes(routes!(get_execution, cancel_execution)).routes(routes!(get_answer))
 }
 
 /// The record of one call of one script version.
@@ -391,10 +397,4 @@ async fn get_answer(
 async fn cancel_execution(access: ExecutionAccess, state: State) -> Result<StatusCode, Problem> {
     cancel::cancel(&state, &access).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The address of an execution with the key to its answer, for whoever has made the call.
-#[must_use]
-pub fn execution_location(app: &str, id: Uuid, key: &str) -> String {
-    format!("/api/v1/apps/{app}/executions/{id}?key={key}")
 }

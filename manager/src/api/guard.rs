@@ -29,14 +29,19 @@ pub fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Prob
     if only_reads && !is_script_path(uri.path()) {
         return Ok(());
     }
+    if is_own_page("http://", host, headers) { Ok(()) } else { Err(Problem::new(Code::OriginForbidden)) }
+}
+
+/// Whether no page of another origin has sent a request, as far as its browser says.
+pub(super) fn is_own_page(scheme: &str, host: &str, headers: &HeaderMap) -> bool {
     let same_origin = headers.get_all(ORIGIN).iter().all(|origin| {
-        let authority = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        let authority = origin.to_str().ok().and_then(|origin| origin.strip_prefix(scheme));
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     });
     // A user who typed the address is `none`; programs other than browsers do not send it.
     let same_site =
         headers.get_all(SEC_FETCH_SITE).iter().all(|site| site == "same-origin" || site == "none");
-    if same_origin && same_site { Ok(()) } else { Err(Problem::new(Code::OriginForbidden)) }
+    same_origin && same_site
 }
 
 /// Whether a request is the delivery of a webhook, which needs no token without dev mode either.
@@ -46,7 +51,7 @@ fn is_webhook(method: &Method, path: &str) -> bool {
 }
 
 /// The host that the request names, with its port, if it is this machine each time that it is named.
-fn named_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+pub(super) fn named_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let mut named = None;
     for host in headers.get_all(HOST) {
         named = Some(host.to_str().ok().filter(|host| is_local(host))?);

@@ -32,6 +32,7 @@ mod queues;
 mod routes;
 mod scripts;
 mod secrets;
+mod session;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -72,7 +73,7 @@ use crate::schedule::Scheduler;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
-pub use auth::Auth;
+pub use auth::{Auth, Origin};
 pub use backup::Backups;
 pub use executions::execution_location;
 pub use openapi::document as openapi;
@@ -114,6 +115,8 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// Who may use the API.
     pub auth: Auth,
+    /// Whose pages are of the same origin.
+    pub origin: Origin,
     /// One backup or archive at a time.
     pub backups: Backups,
     /// Who sends tokens.
@@ -138,6 +141,20 @@ pub fn router(state: State) -> Router {
         .with_state(state)
 }
 
+/// What those have to reach who have no token, at a listener for scripts that the rest of the API is not at: deliveries of
+/// webhooks, calls whose answers are kept, by their keys, and the pages of error codes. Nobody is asked who they are there, so that
+/// no token opens anything.
+pub fn public_router(state: State) -> Router {
+    let keyed = executions::keyed_router().route_layer(from_fn(executions::only_with_key));
+    let all = OpenApiRouter::default().merge(webhooks::router()).merge(errors::router()).merge(keyed);
+    let (router, _) = all.split_for_parts();
+    router
+        .method_not_allowed_fallback(finish::method_not_allowed)
+        .fallback(finish::not_found)
+        .layer(from_fn(finish::finish))
+        .with_state(state)
+}
+
 /// Every route with its metadata.
 fn all_routes() -> OpenApiRouter<State> {
     OpenApiRouter::default()
@@ -145,6 +162,7 @@ fn all_routes() -> OpenApiRouter<State> {
         .merge(archive::router())
         .merge(tokens::router())
         .merge(users::router())
+        .merge(session::router())
         .merge(audit::router())
         .merge(backup::router())
         .merge(scripts::router())

@@ -41,6 +41,7 @@ pub fn document() -> OpenApi {
         tag("apps", "The units of isolation and of quota, and all of one in a file."),
         tag("tokens", "What opens this API."),
         tag("users", "People who use this API, and their passwords."),
+        tag("session", "Who is logged in."),
         tag("audit", "Who has changed what."),
         tag("backup", "All that a server has."),
         tag("scripts", "Named sources with an address."),
@@ -63,7 +64,7 @@ pub fn document() -> OpenApi {
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
-            "A token. What an operation needs is given as a scope, with `{app}` for the app in the path. With `--dev` no token is needed.",
+            "A token, or that of a session. What an operation needs is given as a scope, with `{app}` for the app in the path. With `--dev` no token is needed.",
         ))
         .build();
     components.security_schemes.insert(TOKEN.into(), RefOr::T(SecurityScheme::Http(scheme)));

@@ -18,9 +18,9 @@ const EACH: i64 = 100;
 /// A request that is about to change something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewEntry {
-    /// What kind of principal has sent it: `token`; `dev` in dev mode; `server` for what it has done by itself.
+    /// What kind of principal has sent it: `token` or `user`; `dev` in dev mode; `server` for what it has done by itself.
     pub kind: String,
-    /// The principal's name; none in dev mode.
+    /// The principal's name; none in dev mode, and where somebody tried to log in as nobody.
     pub name: Option<String>,
     /// The address that it came from.
     pub client_ip: Option<String>,

@@ -1,8 +1,8 @@
 //! Storage in SQLite. SQL lives here and nowhere else, one file for each noun.
 //!
 //! In reading order: `database` (one file), `error` (what can go wrong), `precondition` (what a client may demand),
-//! [`Store`] with `app`, `script`, `version`, `canary`, `principal`, `token`, `user`, `audit`, `route`, `trigger`, `http_policy`, `secret`,
-//! `config`, `archive` (all of an app at once), and `active` (what the data plane
+//! [`Store`] with `app`, `script`, `version`, `canary`, `principal`, `token`, `user`, `session`, `audit`, `route`, `trigger`,
+//! `http_policy`, `secret`, `config`, `archive` (all of an app at once), and `active` (what the data plane
 //! needs to know of them); `kv`, `event` and `answer` (the other side of the sequencer); in a database of their own `execution`, `log` and
 //! `minute`, with `histogram` and `retention`. `column` and `chunks` are for all of them, and `backup` and `migrate` are about the files.
 
@@ -40,6 +40,7 @@ pub mod script;
 #[cfg(test)]
 mod script_tests;
 pub mod secret;
+pub mod session;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;

@@ -8,6 +8,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::scope::{Apps, Permission, Scope, Scopes};
 use crate::store::column::{damaged, to_i64, to_u64};
+use crate::store::session::{self, Session};
 use crate::store::{ChangeError, Store, failed};
 
 /// How [`Scope::Server`] is stored.
@@ -24,6 +25,8 @@ pub struct Principal {
     pub name: String,
     /// The hash of the token.
     pub token_hash: Option<Vec<u8>>,
+    /// Where it is logged in, also what is over.
+    pub sessions: Vec<Session>,
     /// What it may do.
     pub scopes: Scopes,
     /// From when on it is nobody, in milliseconds since the Unix epoch.
@@ -94,11 +97,16 @@ impl Store {
             for row in scopes {
                 by_principal.entry(row.principal_id).or_default().push(row.into_scope()?);
             }
+            let mut sessions: HashMap<i64, Vec<Session>> = HashMap::new();
+            for session in session::all(&mut tx).await? {
+                sessions.entry(session.principal_id).or_default().push(session);
+            }
             let principals = rows.into_iter().map(|row| Principal {
                 id: row.id,
                 kind: row.kind,
                 name: row.name,
                 token_hash: row.token_hash,
+                sessions: sessions.remove(&row.id).unwrap_or_default(),
                 scopes: Scopes(by_principal.remove(&row.id).unwrap_or_default()),
                 expires_ms: row.expires_ms.map(to_u64),
             });
@@ -107,19 +115,25 @@ impl Store {
         read.await.map_err(|error: sqlx::Error| failed(error))
     }
 
-    /// Note when a principal was last there.
+    /// Note when a principal was last there, and with which session, if it was one.
     ///
     /// # Errors
     ///
     /// The database failed.
-    pub async fn note_use(&self, principal: i64, at_ms: u64) -> Result<(), StoreError> {
-        sqlx::query("update principal set last_used_ms = $1 where id = $2")
-            .bind(to_i64(at_ms))
-            .bind(principal)
-            .execute(&self.database.write)
-            .await
-            .map_err(failed)?;
-        Ok(())
+    pub async fn note_use(&self, principal: i64, session: Option<i64>, at_ms: u64) -> Result<(), StoreError> {
+        let write = async {
+            let mut tx = self.begin().await?;
+            let notes = [
+                ("update principal set last_used_ms = $1 where id = $2", Some(principal)),
+                ("update session set last_used_ms = $1 where id = $2", session),
+            ];
+            for (update, id) in notes {
+                let Some(id) = id else { continue };
+                sqlx::query(update).bind(to_i64(at_ms)).bind(id).execute(&mut *tx).await?;
+            }
+            tx.commit().await
+        };
+        write.await.map_err(failed)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::scope::{Scope, Scopes};
 use crate::store::column::to_u64;
 use crate::store::principal::{check_admin_left, scopes_of, set_scopes};
 use crate::store::script::Put;
+use crate::store::session::end_all;
 use crate::store::{ChangeError, Precondition, Store, failed};
 
 /// The most users that a server has.
@@ -72,7 +73,8 @@ macro_rules! select_user {
 }
 
 impl Store {
-    /// Make a user, or replace what it may do. With the hash of a password that is its password from now on.
+    /// Make a user, or replace what it may do. With the hash of a password that is its password from now on, and
+    /// all of its sessions end.
     ///
     /// # Errors
     ///
@@ -104,7 +106,7 @@ impl Store {
         Ok((put, user))
     }
 
-    /// Give a user another password, of which this is the hash.
+    /// Give a user another password, of which this is the hash. All of its sessions end.
     ///
     /// # Errors
     ///
@@ -200,7 +202,9 @@ async fn insert(
     Ok(sqlx::query_scalar(insert).bind(name.as_str()).bind(now_ms).fetch_one(&mut *tx).await?)
 }
 
+/// Set a password, and end every session that another one has opened.
 async fn set_password(tx: &mut SqliteConnection, user: i64, hash: &str, now_ms: i64) -> sqlx::Result<()> {
+    end_all(tx, user).await?;
     sqlx::query(
         "insert into user_password (principal_id, hash, changed_ms) values ($1, $2, $3) \
          on conflict (principal_id) do update set hash = excluded.hash, changed_ms = excluded.changed_ms",

@@ -20,7 +20,7 @@ use picloud_host::sequencer::SequencerOptions;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use crate::api::{Auth, State, router};
+use crate::api::{Auth, Origin, State, router};
 use crate::identity::Bearers;
 use crate::publish::Publisher;
 use crate::removal::Removals;
@@ -97,6 +97,10 @@ impl TestApi {
     }
 
     pub(super) async fn with_auth(auth: Auth) -> Self {
+        Self::at(auth, Origin::Shared).await
+    }
+
+    pub(super) async fn at(auth: Auth, origin: Origin) -> Self {
         let test = TestStore::new().await;
         let limits = Limits { source_bytes: SOURCE_LIMIT as u64, ..Limits::default() };
         let (loader, active) = (Arc::new(FakeLoader::default()), Arc::new(Active::default()));
@@ -125,6 +129,7 @@ impl TestApi {
             limits,
             telemetry: Arc::clone(&telemetry.telemetry),
             auth,
+            origin,
             bearers: Bearers { identities, store: test.store.clone(), clock: test.clock.clone() },
             attempts: Arc::default(),
             passwords: crate::password::Passwords::default(),

@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 mod reading;
 mod routing;
+mod sessions;
 mod settings;
 mod tokens;
 mod upload;

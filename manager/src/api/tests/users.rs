@@ -3,10 +3,14 @@
 use serde_json::{Value, json};
 
 use super::fixture::{Answer, TestApi};
-use crate::api::Auth;
+use crate::api::{Auth, Origin};
 
 pub(super) async fn api() -> (TestApi, String) {
-    let api = TestApi::with_auth(Auth::Token).await;
+    api_at(Origin::Shared).await
+}
+
+pub(super) async fn api_at(origin: Origin) -> (TestApi, String) {
+    let api = TestApi::at(Auth::Token, origin).await;
     let admin = api.test.store.create_admin_token().await.unwrap().unwrap();
     api.state.publisher.publish().await.unwrap();
     (api, admin)
