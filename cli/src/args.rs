@@ -20,6 +20,7 @@ mod routes;
 mod run;
 mod scripts;
 mod serve;
+mod session;
 mod settings;
 mod test;
 mod token;
@@ -55,6 +56,7 @@ pub use routes::{AccessArgs, NewRoute, RoutesArgs, RoutesCommand};
 pub use run::{GivenArgs, RunArgs};
 pub use scripts::{NameArgs, RollbackArgs};
 pub use serve::ServeArgs;
+pub use session::LoginArgs;
 pub use settings::{
     ConfigArgs, ConfigCommand, HttpPolicyArgs, HttpPolicyCommand, HttpRule, SecretsArgs, SecretsCommand,
 };
@@ -75,7 +77,8 @@ Examples:
 
 const SETTINGS: &str = "\
 The server and the token come from --server and --token, else from PICLOUD_SERVER and PICLOUD_TOKEN, else from
-client.toml in $XDG_CONFIG_HOME/picloud or ~/.config/picloud, which the first local start of a server writes,
+client.toml in $XDG_CONFIG_HOME/picloud or ~/.config/picloud, which the first local start of a server and
+`picloud login` write,
 else the server is http://127.0.0.1:8080, without a token. A token is sent to the server it belongs to only.";
 
 /// The command line.

@@ -19,6 +19,7 @@ pub mod request;
 pub mod routes;
 pub mod scripts;
 pub mod secrets;
+pub mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tokens;
@@ -75,6 +76,9 @@ pub async fn execute(
         // They are about the server, not about one app.
         ClientCommand::Apps(args) => apps::run(&args, &of_server()?, terminal).await,
         ClientCommand::Tokens(args) => tokens::run(&args, &of_server()?, terminal).await,
+        ClientCommand::Login(args) => session::login(&args, &settings, env, terminal).await,
+        ClientCommand::Logout => session::logout(&settings, env, terminal).await,
+        ClientCommand::Whoami => session::whoami(&settings, terminal).await,
         ClientCommand::Users(args) => users::run(&args, &of_server()?, terminal).await,
         ClientCommand::Backup(args) => backup::run(&args, &of_server()?, terminal).await,
         ClientCommand::Audit(args) => audit::run(&args, &of_server()?, terminal).await,

@@ -175,6 +175,22 @@ impl Terminal {
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// Ask for a line of text.
+    ///
+    /// # Errors
+    ///
+    /// Nobody can be asked, or standard input cannot be read.
+    pub fn ask_line(&mut self, question: &str) -> Result<String, CliError> {
+        if !self.can_ask() {
+            return Err(CliError::Usage(format!("nobody can be asked `{}`; see --help", question.trim())));
+        }
+        let _ = write!(self.err, "{question}");
+        let _ = self.err.flush();
+        let answer = text::read_line(&mut self.input)
+            .map_err(|why| CliError::Failed(format!("standard input: {why}")))?;
+        Ok(answer.trim().to_owned())
+    }
+
     /// Whether somebody can be asked for a password.
     #[must_use]
     pub fn can_ask_password(&self) -> bool {

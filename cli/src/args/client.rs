@@ -15,6 +15,7 @@ use super::kv::KvArgs;
 use super::logs::{self, LogsArgs};
 use super::routes::{AccessArgs, RoutesArgs};
 use super::scripts::{NameArgs, RollbackArgs};
+use super::session::{self, LoginArgs};
 use super::settings::{ConfigArgs, HttpPolicyArgs, SecretsArgs};
 use super::tokens::{AuditArgs, TokensArgs};
 use super::top::{self, TopArgs};
@@ -182,6 +183,24 @@ Examples:
   picloud tokens create ci --scope app:shop:deploy --expires 90d
   picloud tokens rm ci")]
     Tokens(TokensArgs),
+
+    /// Log in with a name and a password, for the commands that follow
+    #[command(after_help = session::LOGIN_EXAMPLES)]
+    Login(LoginArgs),
+
+    /// Log out, on the server and here
+    #[command(after_help = "\
+Examples:
+  picloud logout
+  picloud logout --server https://pi.example.org")]
+    Logout,
+
+    /// Show who the server takes you for
+    #[command(after_help = "\
+Examples:
+  picloud whoami
+  picloud whoami -o json | jq -r .name")]
+    Whoami,
 
     /// Make users, choose what they may do, set their passwords
     #[command(after_help = "\

@@ -45,10 +45,9 @@ impl ClientSettings {
             }
             _ => file::ClientFile::default(),
         };
-        let file_server = file.server.unwrap_or_default();
-        let server = flag.0.or_else(|| variable.0.clone()).unwrap_or_else(|| file_server.clone());
+        let server = flag.0.or_else(|| variable.0.clone()).unwrap_or_else(|| file.server());
         let of_variable = variable.1.filter(|_| variable.0.is_none_or(|its| its == server));
-        let of_file = file.token.filter(|_| file_server == server);
+        let of_file = file.token_for(&server);
         let token = flag.1.or(of_variable).or(of_file);
         Ok(Self { server, token, timeout: flags.timeout.map(Duration::from_secs) })
     }

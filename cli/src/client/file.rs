@@ -18,6 +18,14 @@ const MAX_BYTES: u64 = 64 << 10;
 struct Content {
     server: Option<String>,
     token: Option<String>,
+    session: Option<SessionContent>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionContent {
+    server: String,
+    token: String,
 }
 
 /// What the file says, understood.
@@ -25,6 +33,24 @@ struct Content {
 pub(super) struct ClientFile {
     pub(super) server: Option<Server>,
     pub(super) token: Option<Token>,
+    /// Who has logged in, and where. It is beside the token, which may be all there is of it.
+    pub(super) session: Option<(Server, Token)>,
+}
+
+impl ClientFile {
+    /// The server that is meant when none is named.
+    pub(super) fn server(&self) -> Server {
+        let server = self.session.as_ref().map(|(server, _)| server).or(self.server.as_ref());
+        server.cloned().unwrap_or_default()
+    }
+
+    /// What to show a server: the session there, else the token for it.
+    pub(super) fn token_for(&self, server: &Server) -> Option<Token> {
+        let session = self.session.as_ref().filter(|(its, _)| its == server).map(|(_, token)| token);
+        let is_for_it =
+            self.server.as_ref().map_or_else(|| Server::default() == *server, |its| its == server);
+        session.or(self.token.as_ref().filter(|_| is_for_it)).cloned()
+    }
 }
 
 /// What [`write_client_file`] did.
@@ -48,13 +74,41 @@ pub fn write_client_file(env: &Env, server: &str, token: Option<&str>) -> anyhow
     let Some(path) = path(env) else { return Ok(WrittenFile::Nowhere) };
     let server = Server::parse(server).map_err(anyhow::Error::msg)?;
     let token = token.map(Token::parse).transpose().map_err(anyhow::Error::msg)?;
-    if let Ok(Some(ClientFile { server: old, token: Some(_) })) = read(&path)
-        && (token.is_none() || old.unwrap_or_default() != server)
-    {
+    let old = read(&path).ok().flatten().unwrap_or_default();
+    if old.token.is_some() && (token.is_none() || old.server.unwrap_or_default() != server) {
         return Ok(WrittenFile::Kept(path));
     }
-    write(&path, &server, token.as_ref()).with_context(|| format!("cannot write {}", path.display()))?;
+    write(&path, &ClientFile { server: Some(server), token, session: old.session })?;
     Ok(WrittenFile::Written(path))
+}
+
+/// Keep a session at a server in the client file, in the place of another one, and beside the token that is there. Returns
+/// where the file is.
+///
+/// # Errors
+///
+/// There is no home directory, the session's token is none, or the file cannot be read or written.
+pub fn remember_session(env: &Env, server: &Server, token: &str) -> anyhow::Result<PathBuf> {
+    let path = path(env).context("there is no home directory")?;
+    let token = Token::parse(token).map_err(anyhow::Error::msg)?;
+    let file = read(&path).map_err(anyhow::Error::msg)?.unwrap_or_default();
+    write(&path, &ClientFile { session: Some((server.clone(), token)), ..file })?;
+    Ok(path)
+}
+
+/// Remove a session from the client file, if it is the one that is there.
+///
+/// # Errors
+///
+/// The file cannot be read or written.
+pub fn forget_session(env: &Env, token: &Token) -> anyhow::Result<()> {
+    let Some(path) = path(env) else { return Ok(()) };
+    match read(&path).map_err(anyhow::Error::msg)? {
+        Some(file) if file.session.as_ref().is_some_and(|(_, its)| its == token) => {
+            write(&path, &ClientFile { session: None, ..file })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A token of the client file, and the server that it is for.
@@ -94,25 +148,47 @@ pub(super) fn read(path: &Path) -> Result<Option<ClientFile>, String> {
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(|error| wrong(&error))?;
     // The parser's message would show the line, and the line may hold the token.
     let content: Content = toml::from_str(&text).map_err(|error| wrong(&error.message()))?;
-    Ok(Some(ClientFile {
-        server: content.server.as_deref().map(Server::parse).transpose().map_err(|error| wrong(&error))?,
-        token: content.token.as_deref().map(Token::parse).transpose().map_err(|error| wrong(&error))?,
-    }))
+    let understood = || {
+        let session = |session: &SessionContent| {
+            Ok::<_, String>((Server::parse(&session.server)?, Token::parse(&session.token)?))
+        };
+        Ok(ClientFile {
+            server: content.server.as_deref().map(Server::parse).transpose()?,
+            token: content.token.as_deref().map(Token::parse).transpose()?,
+            session: content.session.as_ref().map(session).transpose()?,
+        })
+    };
+    understood().map(Some).map_err(|error: String| wrong(&error))
 }
 
 /// Write beside and rename, so that no reader sees half a file, and no mode but 0600 is ever on it.
-fn write(path: &Path, server: &Server, token: Option<&Token>) -> anyhow::Result<()> {
+fn write(path: &Path, file: &ClientFile) -> anyhow::Result<()> {
+    write_whole(path, file).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn write_whole(path: &Path, file: &ClientFile) -> anyhow::Result<()> {
     let folder = path.parent().context("no folder")?;
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)?;
-    let content =
-        Content { server: Some(server.to_string()), token: token.map(|token| token.reveal().to_owned()) };
+    let reveal = |token: &Token| token.reveal().to_owned();
+    let session = |(server, token): &(Server, Token)| SessionContent {
+        server: server.to_string(),
+        token: reveal(token),
+    };
+    let content = Content {
+        server: file.server.as_ref().map(Server::to_string),
+        token: file.token.as_ref().map(reveal),
+        session: file.session.as_ref().map(session),
+    };
     // Temporary files are made with mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    writeln!(file, "# Written by `picloud serve`, read by the other commands. The token is a secret.")?;
+    writeln!(
+        file,
+        "# Written by `picloud serve` and `picloud login`, read by the other commands. The token is a secret."
+    )?;
     file.write_all(toml::to_string(&content)?.as_bytes())?;
     file.persist(path)?;
     Ok(())
@@ -170,6 +246,38 @@ mod tests {
         let kept = write_client_file(&env, "http://127.0.0.1:8080", Some("pct_3")).unwrap();
         let WrittenFile::Kept(path) = kept else { panic!("{kept:?}") };
         assert_eq!(read(&path).unwrap().unwrap().token.unwrap().reveal(), "pct_2");
+    }
+
+    #[test]
+    fn a_session_is_beside_the_token_and_goes_alone() {
+        let (_home, env) = home();
+        write_client_file(&env, "http://127.0.0.1:8080", Some("pct_1")).unwrap();
+        let far = Server::parse("https://pi.example.org").unwrap();
+        let path = remember_session(&env, &far, "session_1").unwrap();
+        let shown = |server: &Server| {
+            let file = read(&path).unwrap().unwrap();
+            file.token_for(server).map(|token| token.reveal().to_owned())
+        };
+        assert_eq!(shown(&far).as_deref(), Some("session_1"));
+        assert_eq!(shown(&Server::default()).as_deref(), Some("pct_1"));
+        assert_eq!(shown(&Server::parse("https://other.example.org").unwrap()), None);
+        assert_eq!(
+            read(&path).unwrap().unwrap().server(),
+            far,
+            "it is the server that was last logged in at"
+        );
+        write_client_file(&env, "http://127.0.0.1:8080", Some("pct_2")).unwrap();
+        remember_session(&env, &Server::default(), "session_2").unwrap();
+        assert_eq!(shown(&Server::default()).as_deref(), Some("session_2"));
+        forget_session(&env, &Token::parse("session_1").unwrap()).unwrap();
+        assert_eq!(shown(&Server::default()).as_deref(), Some("session_2"));
+        forget_session(&env, &Token::parse("session_2").unwrap()).unwrap();
+        assert_eq!(shown(&Server::default()).as_deref(), Some("pct_2"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
     }
 
     #[test]

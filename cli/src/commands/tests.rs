@@ -12,6 +12,7 @@ mod project;
 mod routes;
 mod run;
 pub(crate) mod server;
+mod session;
 mod top;
 mod users;
 
