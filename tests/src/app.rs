@@ -19,6 +19,8 @@ use crate::reply::Reply;
 pub struct TestApp {
     /// Where it listens. Changes with [`TestApp::restart`].
     pub address: SocketAddr,
+    /// Where the control plane is, if it has an address of its own.
+    pub admin_address: Option<SocketAddr>,
     /// The admin token; none in dev mode.
     pub token: Option<String>,
     server: Option<Server>,
@@ -63,6 +65,7 @@ impl Builder {
             client().redirect(reqwest::redirect::Policy::none()).build().expect("a client can be made");
         TestApp {
             address: server.address,
+            admin_address: server.admin_address,
             token: server.new_token.clone(),
             server: Some(server),
             config: self.config,
@@ -109,6 +112,13 @@ impl TestApp {
     pub fn anonymous(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method is a token");
         self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// A request to the address of the control plane, without a token.
+    pub fn anonymous_admin(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method is a token");
+        let address = self.admin_address.unwrap_or(self.address);
+        self.client.request(method, format!("http://{address}{path}"))
     }
 
     /// Get a path.
@@ -178,6 +188,7 @@ impl TestApp {
         }
         let server = start(&self.config).await;
         self.address = server.address;
+        self.admin_address = server.admin_address;
         self.server = Some(server);
     }
 }

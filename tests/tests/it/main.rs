@@ -22,5 +22,6 @@ mod rest;
 mod routes;
 mod scripts;
 mod secrets;
+mod sessions;
 mod tidy;
 mod triggers;
