@@ -13,7 +13,7 @@ const HELLO: &str = "fn handle(req) {
 }";
 
 /// A server that wants a token, which its first start has left for the commands of this site.
-async fn site() -> (Site, Process) {
+pub(super) async fn site() -> (Site, Process) {
     let site = Site::new();
     let mut server = site.serve(&[]).await;
     let token = server.printed_token().await;

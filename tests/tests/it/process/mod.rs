@@ -12,5 +12,6 @@ mod limits;
 mod migrate;
 mod project;
 mod script_tests;
+mod session;
 mod transcript;
 mod tutorial;
