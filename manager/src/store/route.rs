@@ -122,7 +122,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let before = find(&mut tx, route.app, &route.name).await?;
         precondition.check(before.as_ref().map(StoredRoute::tag).as_deref())?;
-let put = Put::of(before.as_ref().map(|stored| &stored.config), config);
+        let put = Put::of(before.as_ref().map(|stored| &stored.config), config);
         if put == Put::Unchanged {
             place::check(&mut tx, route, may_claim).await?;
         } else {
