@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 const ORDER: &str = r#"
     fn handle(req) { `${config::get("greeting")} ${kv::incr("calls")} ${req.params.get("id") ?? "-"}` }
-    fn on_event(event) { kv::set(`seen/${event.kind}/${event.subject ?? ""}`, true); }
+    fn on_event(event) { kv::set(`seen/${event.subject ?? event.type}`, true); }
 "#;
 
 /// The app `shop`, with something of everything.
@@ -50,7 +50,7 @@ async fn shop(app: &TestApp) {
     let blob =
         app.request("PUT", "/api/v1/apps/shop/kv/blob").header("content-type", "application/octet-stream");
     assert_eq!(Reply::of(blob.body(&b"\0\xff"[..])).await.status, 201);
-    wait_for(app, "shop", "seen/kv/stock/old").await;
+    wait_for(app, "shop", "seen/stock/old").await;
 }
 
 async fn export(app: &TestApp, name: &str) -> Vec<u8> {
@@ -109,7 +109,7 @@ async fn an_app_moves_to_another_server_and_goes_on_there() {
     shop(&old).await;
     assert_eq!(old.get("/shop/order").await.text(), "Hello 1 -");
     set(&old, "shop/kv/stock%2Fsoon?ttl_ms=4000", &json!(1)).await;
-    wait_for(&old, "shop", "seen/kv/stock/soon").await;
+    wait_for(&old, "shop", "seen/stock/soon").await;
     let archive = export(&old, "shop").await;
     let made = import(&new, "shop", archive.clone()).await;
     assert_eq!(made.status, 201, "{made}");
@@ -125,7 +125,7 @@ async fn an_app_moves_to_another_server_and_goes_on_there() {
     assert_eq!(new.get("/api/v1/apps/shop/kv/nothing").await.text(), "null");
     // Triggers work: of changes, of messages, of keys that expire.
     set(&new, "shop/kv/stock%2Fnew", &json!(5)).await;
-    wait_for(&new, "shop", "seen/kv/stock/new").await;
+    wait_for(&new, "shop", "seen/stock/new").await;
     let sent = new.request("POST", "/api/v1/apps/shop/events?queue=jobs").json(&json!(1));
     assert_eq!(Reply::of(sent).await.status, 202);
     let begun = Instant::now();
