@@ -187,7 +187,8 @@ async fn what_another_app_has_is_had_when_that_is_gone() {
     assert_eq!(app.get("/login").await.text(), "who are you?");
     assert_eq!(app.get("/copy/orders/8").await.text(), "Hello 1 8");
     app.get("/shop/orders/8").await.assert_problem(404, "route-not-found");
-    left(&app, 1).await;
+    // That, and `default`.
+    left(&app, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

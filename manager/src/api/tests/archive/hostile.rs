@@ -187,7 +187,7 @@ async fn documents_that_say_what_cannot_be_are_refused() {
     refused(&api, pack(&unnamed), INVALID, "version 9 has a source and is not named").await;
     let mut array = files;
     array.insert("app.json".to_owned(), br#"["", {}, {}, {"rules": []}]"#.to_vec());
-    refused(&api, pack(&array), INVALID, "an array instead of an object").await;
+    refused(&api, pack(&array), INVALID, "expected an object").await;
 }
 
 #[tokio::test]
