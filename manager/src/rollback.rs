@@ -7,7 +7,7 @@ use picloud_host::ports::{ExecutionLog, ExecutionRecord};
 use crate::canary::{Regression, Watched};
 use crate::publish::Publisher;
 use crate::store::audit::NewEntry;
-use crate::store::canary::{Canary, Outcome};
+use crate::store::canary::{Canary, Ending};
 use crate::store::{ChangeError, Store};
 
 /// Hands records on, counts them, and goes back where a canary does worse.
@@ -37,7 +37,7 @@ async fn go_back(publisher: &Publisher, store: Store, watched: &Watched, regress
     let Canary { id, app, script, version, .. } = &watched.canary;
     let result = watched.comparison().result(Some(regression));
     let (text, id, written) = (result.to_json(), *id, store.clone());
-    let change = async move { written.end_canary(id, Outcome::RolledBack, Some(&text)).await };
+    let change = async move { written.end_canary(id, Ending::RolledBack, Some(&text)).await };
     match publisher.change(change).await {
         Ok(()) => {
             let reason = regression.as_str();
@@ -88,8 +88,7 @@ mod tests {
         fn record(&self, _: ExecutionRecord) {}
     }
 
-    const RULES: Rules =
-        Rules { percent: 10, min_calls: 20, max_faults_percent: 1.0, max_fuel_percent: Some(20.0) };
+    const RULES: Rules = Rules::DEFAULT;
 
     /// A script whose second version is a canary of the first, and what counts its calls.
     async fn fixture(rules: &Rules) -> (TestStore, Rollback, Canary) {

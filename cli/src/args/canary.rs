@@ -32,7 +32,9 @@ Examples:
   picloud deploy --no-activate order.rhai    a version that is not called yet
   picloud canary start order 7               one call in ten goes to it
   picloud canary start order 7 --percent 50  now every other one; what was counted goes on to count
-  picloud canary start order 7 --max-faults-percent 0 --max-fuel-percent any")]
+  picloud canary start order 7 --max-faults-percent 0 --max-fuel-percent any
+
+What is not named is at its default again, also for a canary that runs.")]
     Start(NewCanary),
     /// Make the canary the active version
     Promote {

@@ -40,6 +40,34 @@ pub(super) async fn put(script: &str, body: &Value, api: &Api) -> Result<(Status
     api.json(call).await
 }
 
+/// Change how many calls go to the canary that runs, if it has this source: deploying the same file twice makes no second
+/// version, and what was counted goes on to count.
+pub(super) async fn again(
+    script: &str,
+    source_hash: &str,
+    percent: u8,
+    api: &Api,
+) -> Result<Option<Value>, CliError> {
+    let canary = match api.get(path(script, api)).await {
+        Ok(canary) if text(&canary, "state") == "running" => canary,
+        Ok(_) => return Ok(None),
+        Err(CliError::Problem(problem)) if problem.code.as_deref() == Some("canary-not-found") => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let version = text(&canary, "version");
+    let running = api.get(api.path(["scripts", script, "versions", &version])).await?;
+    if text(&running, "source_hash") != source_hash {
+        return Ok(None);
+    }
+    let rules = ["version", "min_calls", "max_faults_percent", "max_fuel_percent"];
+    let mut body: serde_json::Map<_, _> =
+        rules.iter().map(|rule| ((*rule).to_owned(), canary[*rule].clone())).collect();
+    body.insert("percent".to_owned(), json!(percent));
+    Ok(Some(put(script, &Value::Object(body), api).await?.1))
+}
+
 async fn start(new: &NewCanary, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let mut body = json!({ "version": new.version, "percent": new.percent });
     if let Some(calls) = new.min_calls {

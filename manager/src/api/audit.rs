@@ -119,7 +119,7 @@ pub(crate) struct AuditQuery {
 /// Read the audit log, the newest entry first.
 ///
 /// Every request that was allowed and may have changed something, but for those that set keys or send events, which are what
-/// apps work with; those that take a backup or an archive; and every attempt to log in. Of each app the newest 10 000 are kept.
+/// apps work with; those that take a backup or an archive; and every password that is tried at a login. Of each app the newest 10 000 are kept.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "audit", security(("token" = ["admin"])), params(AuditQuery),
     responses(

@@ -23,7 +23,7 @@ use crate::scope::Permission;
 /// Who may use the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
-    /// Whoever has a token.
+    /// Whoever has a token or a session.
     Token,
     /// Whoever can connect: for `--dev`, on a loopback address and behind [`crate::api::guard`].
     Dev,
@@ -42,7 +42,7 @@ pub enum Origin {
 /// What a request needs to be allowed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Needs {
-    /// A token, whatever it is for.
+    /// A token or a session, whatever it is for.
     Token,
     /// The scope `admin`.
     Server,
@@ -80,7 +80,7 @@ macro_rules! rules {
 }
 
 rules! {
-    /// Anybody with a token.
+    /// Anybody with a token or a session.
     Somebody = NeedsToken: Needs::Token;
     /// Who may do everything.
     Admin = NeedsServer: Needs::Server;

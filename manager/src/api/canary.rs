@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use jiff::Timestamp;
+use picloud_host::call::AppId;
 use picloud_host::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,7 +18,8 @@ use crate::api::auth::{Deployer, Reader};
 use crate::api::body::{object, read_as};
 use crate::api::path::ScriptPath;
 use crate::canary::{CanaryResult, Counted};
-use crate::store::canary::{self, Outcome, Rules};
+use crate::name::Name;
+use crate::store::canary::{self, Ending, Rules};
 use crate::store::column::to_u64;
 use crate::store::script::Put;
 
@@ -121,16 +123,15 @@ pub(crate) struct CanaryBody {
 }
 
 fn min_calls() -> u32 {
-    20
+    Rules::DEFAULT.min_calls
 }
 
 fn max_faults_percent() -> f64 {
-    1.0
+    Rules::DEFAULT.max_faults_percent
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "serde wants what the field has")]
 fn max_fuel_percent() -> Option<f64> {
-    Some(20.0)
+    Rules::DEFAULT.max_fuel_percent
 }
 
 impl CanaryBody {
@@ -178,13 +179,12 @@ impl FromRequest<State> for Body {
     security(("token" = ["app:{app}:read"])), params(ScriptPath),
     responses(
         (status = 200, description = "The canary.", body = Canary),
-        (status = 404, description = "`app-not-found`, `canary-not-found`"),
+        (status = 404, description = "`app-not-found`, `script-not-found`, `canary-not-found`"),
     ),
 )]
 async fn get_canary(_: Reader, state: State, path: ScriptPath) -> Result<Json<Canary>, Problem> {
     let app = state.app_id(&path.app).await?;
-    let found = state.store.canary(app, &path.name).await?;
-    let canary = found.ok_or_else(|| Problem::new(Code::CanaryNotFound))?;
+    let canary = found(&state, app, &path.name).await?;
     Ok(Json(Canary::new(&state, canary)))
 }
 
@@ -238,16 +238,24 @@ async fn put_canary(
     security(("token" = ["app:{app}:deploy"])), params(ScriptPath),
     responses(
         (status = 204, description = "It does not run any more."),
-        (status = 404, description = "`app-not-found`, `canary-not-found`"),
+        (status = 404, description = "`app-not-found`, `script-not-found`, `canary-not-found`"),
     ),
 )]
 async fn delete_canary(_: Deployer, state: State, path: ScriptPath) -> Result<StatusCode, Problem> {
     let app = state.app_id(&path.app).await?;
-    let found = state.store.canary(app, &path.name).await?;
-    let canary = found.ok_or_else(|| Problem::new(Code::CanaryNotFound))?;
+    let canary = found(&state, app, &path.name).await?;
     let counted = state.publisher.canaries().counted(&canary).map(|counted| counted.result(None).to_json());
     let store = state.store.clone();
-    let change = async move { store.end_canary(canary.id, Outcome::Stopped, counted.as_deref()).await };
+    let change = async move { store.end_canary(canary.id, Ending::Stopped, counted.as_deref()).await };
     state.publisher.change(change).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The last canary of a script, or why there is none.
+async fn found(state: &State, app: AppId, name: &Name) -> Result<canary::Canary, Problem> {
+    if let Some(canary) = state.store.canary(app, name).await? {
+        return Ok(canary);
+    }
+    let script = state.store.script(app, name).await?;
+    Err(Problem::new(if script.is_some() { Code::CanaryNotFound } else { Code::ScriptNotFound }))
 }

@@ -183,7 +183,10 @@ fn describe_problems(operation: &mut Operation) {
     // Without anything that opens it, it is open.
     if operation.security.as_ref().is_none_or(|ways| !ways.contains(&SecurityRequirement::default())) {
         add("401", "`unauthorized`");
-        add("403", "`forbidden`");
+        add(
+            "403",
+            "`forbidden`; of a request with the cookie of a session `origin-forbidden`, `csrf-invalid`",
+        );
         add("429", "`too-many-attempts`");
     }
     for (status, response) in &mut operation.responses.responses {

@@ -74,8 +74,7 @@ fn more_fuel(before: &Spread, now: &Spread) -> Option<f64> {
 mod tests {
     use super::*;
 
-    const RULES: Rules =
-        Rules { percent: 10, min_calls: 20, max_faults_percent: 1.0, max_fuel_percent: Some(20.0) };
+    const RULES: Rules = Rules::DEFAULT;
 
     /// Numbers from 0 to 1 that are the same in each run (Numerical Recipes, "quick and dirty").
     struct Luck(u32);

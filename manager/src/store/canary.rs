@@ -23,6 +23,12 @@ pub struct Rules {
     pub max_fuel_percent: Option<f64>,
 }
 
+impl Rules {
+    /// What holds where nothing else is said.
+    pub const DEFAULT: Self =
+        Self { percent: 10, min_calls: 20, max_faults_percent: 1.0, max_fuel_percent: Some(20.0) };
+}
+
 /// A canary.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct Canary {
@@ -50,7 +56,7 @@ pub struct Canary {
     pub started_ms: u64,
     /// When it ended, in milliseconds since the Unix epoch; none while it runs.
     pub ended_ms: Option<i64>,
-    /// How: one of [`Outcome`]'s words.
+    /// How: one of [`Ending`]'s words.
     pub outcome: Option<String>,
     /// What was counted until then, as JSON, if somebody has written it down.
     pub result: Option<String>,
@@ -58,7 +64,7 @@ pub struct Canary {
 
 /// How a canary ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Ending {
     /// It is the active version now.
     Promoted,
     /// Somebody has stopped it, or made another version the active one.
@@ -67,7 +73,7 @@ pub enum Outcome {
     RolledBack,
 }
 
-impl Outcome {
+impl Ending {
     /// The word in the database and in answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -177,7 +183,7 @@ impl Store {
     pub async fn end_canary(
         &self,
         canary: i64,
-        outcome: Outcome,
+        outcome: Ending,
         result: Option<&str>,
     ) -> Result<(), ChangeError> {
         let ended = sqlx::query(
@@ -274,8 +280,8 @@ pub(super) async fn end_at_activation(
     )
     .bind(now_ms)
     .bind(version_id)
-    .bind(Outcome::Promoted.as_str())
-    .bind(Outcome::Stopped.as_str())
+    .bind(Ending::Promoted.as_str())
+    .bind(Ending::Stopped.as_str())
     .bind(script_id)
     .execute(tx)
     .await?;
@@ -291,8 +297,7 @@ mod tests {
     use crate::store::Precondition;
     use crate::store::testing::{TestStore, name, upload};
 
-    const RULES: Rules =
-        Rules { percent: 10, min_calls: 20, max_faults_percent: 1.0, max_fuel_percent: Some(20.0) };
+    const RULES: Rules = Rules::DEFAULT;
 
     /// A script with two versions, of which the first is active. Returns the second.
     async fn two_versions(test: &TestStore) -> i64 {
@@ -323,12 +328,12 @@ mod tests {
         assert_eq!((put, changed.id, changed.started_ms), (Put::Replaced, canary.id, canary.started_ms));
         assert_eq!(published(&test).await, Some((2, 50)));
 
-        test.store.end_canary(canary.id, Outcome::RolledBack, Some("{}")).await.unwrap();
+        test.store.end_canary(canary.id, Ending::RolledBack, Some("{}")).await.unwrap();
         assert_eq!(published(&test).await, None);
         assert!(test.store.running_canaries().await.unwrap().is_empty());
         let ended = test.store.canary(test.app, &name("a")).await.unwrap().unwrap();
         assert_eq!((ended.outcome.as_deref(), ended.result.as_deref()), (Some("rolled-back"), Some("{}")));
-        let again = test.store.end_canary(canary.id, Outcome::Stopped, None).await;
+        let again = test.store.end_canary(canary.id, Ending::Stopped, None).await;
         assert!(matches!(again, Err(ChangeError::NoCanary)));
         let (put, anew) = test.store.put_canary(second, &RULES).await.unwrap();
         assert!(put == Put::Created && anew.id > canary.id && anew.outcome.is_none());

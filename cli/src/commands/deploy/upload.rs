@@ -131,6 +131,18 @@ pub(crate) async fn upload(
     let source = read_source(file)?;
     // What is there now tells an unchanged script from one with a new version.
     let before = active(name, api).await.map_err(|error| describe(error, file, &source, terminal))?;
+    if let (Some(percent), Some(script)) = (options.canary, &before)
+        && let Some(canary) = canary::again(name, &SourceHash::of(&source).to_hex(), percent, api).await?
+    {
+        let script = script.clone();
+        return Ok(Uploaded {
+            change: Change::Unchanged,
+            before,
+            script,
+            version: None,
+            canary: Some(canary),
+        });
+    }
     let call = options.call(name, &source, api);
     let makes_version = call.method == Method::POST;
     let told = |error| describe(error, file, &source, terminal);

@@ -87,6 +87,9 @@ async fn a_new_version_is_deployed_as_a_canary_where_there_is_one_to_compare_it_
     };
     let server = FakeServer::start(move |seen| match &*seen.line {
         "GET /api/v1/apps/default/scripts/old" => answer(200, &script("old")),
+        line if line.starts_with("GET") && line.ends_with("/canary") => {
+            problem(404, "canary-not-found", json!({}))
+        }
         "GET /api/v1/apps/default/scripts/new" => problem(404, "script-not-found", json!({})),
         line if line.starts_with("POST") => {
             let is_new = line.contains("/new/");
@@ -111,11 +114,35 @@ async fn a_new_version_is_deployed_as_a_canary_where_there_is_one_to_compare_it_
         "{}",
         ran.out
     );
-    let canaries: Vec<_> = server.seen().into_iter().filter(|seen| seen.line.ends_with("/canary")).collect();
+    let canaries: Vec<_> = server.seen().into_iter().filter(|seen| seen.line.starts_with("PUT")).collect();
     assert_eq!(canaries.len(), 1);
     assert_eq!(canaries[0].line, "PUT /api/v1/apps/default/scripts/old/canary");
     assert_eq!(
         serde_json::from_str::<Value>(&canaries[0].body).unwrap(),
         json!({ "version": 2, "percent": 10 })
     );
+}
+
+#[tokio::test]
+async fn the_same_file_again_changes_how_many_calls_go_to_it() {
+    let hash = picloud_host::call::SourceHash::of("2").to_hex();
+    let server = FakeServer::start(move |seen| match &*seen.line {
+        "GET /api/v1/apps/default/scripts/old" => {
+            answer(200, &json!({ "name": "old", "version": 1, "url": "/default/old", "source_hash": "0" }))
+        }
+        "GET /api/v1/apps/default/scripts/old/versions/2" => answer(200, &json!({ "source_hash": hash })),
+        _ => answer(200, &canary("running", None)),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.rhai");
+    std::fs::write(&file, "2").unwrap();
+    picloud(&server.url, &["deploy", file.to_str().unwrap(), "--canary", "50"]).await.expect(Exit::Ok);
+    let sent: Vec<_> = server.seen().into_iter().filter(|seen| !seen.line.starts_with("GET")).collect();
+    assert_eq!(sent.len(), 1, "no version is made");
+    assert_eq!(sent[0].line, "PUT /api/v1/apps/default/scripts/old/canary");
+    let rules = json!({
+        "version": 2, "percent": 50, "min_calls": 20, "max_faults_percent": 1.0, "max_fuel_percent": 20.0
+    });
+    assert_eq!(serde_json::from_str::<Value>(&sent[0].body).unwrap(), rules);
 }

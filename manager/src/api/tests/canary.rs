@@ -79,4 +79,6 @@ async fn what_cannot_be_a_canary_is_refused_and_says_why() {
         .await
         .problem(404, "script-not-found");
     api.get(&format!("{}/canary", script("a"))).await.problem(404, "canary-not-found");
+    api.get(&format!("{}/canary", script("b"))).await.problem(404, "script-not-found");
+    api.send("DELETE", &format!("{}/canary", script("b")), &[], "").await.problem(404, "script-not-found");
 }

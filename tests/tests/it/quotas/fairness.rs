@@ -1,11 +1,11 @@
 //! One app that does all it can, and another that wants no more than its own.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use picloud_host::quota::Quotas;
 use picloud_tests::{TestApp, client};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{add_app, with};
@@ -76,9 +76,10 @@ async fn p99(app: &TestApp, calls: usize) -> Duration {
 
 /// Call the other app until that is to stop: how often that was answered, and refused.
 async fn flood(url: String, load: Load, stop: CancellationToken, client: reqwest::Client) -> (usize, usize) {
-    let calls = (0..load.callers).map(async |_| {
+    let calls = (0..load.callers).map(async |caller| {
         let (mut answered, mut refused) = (0, 0);
-        let mut turns = interval(load.every);
+        // Not all of them at the same moment.
+        let mut turns = interval_at(Instant::now() + load.every * caller / load.callers, load.every);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             turns.tick().await;
