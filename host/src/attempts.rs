@@ -13,6 +13,9 @@ const BURST: u64 = 10;
 /// user out.
 const BURST_OF_USER: u64 = 100;
 
+/// Sessions that a user may begin at once: as many as there can be at a time.
+const BURST_OF_SESSIONS: u64 = 20;
+
 /// One failure is forgiven in so many milliseconds.
 const FORGIVEN_MS: u64 = 6000;
 
@@ -31,12 +34,15 @@ pub enum Subject {
     Logins,
     /// The same, of one user, by something that stands for its name. From wherever: it goes with [`ANYWHERE`].
     LoginsOf(u64),
+    /// Not wrong, but as dear: sessions of one user that have begun. With [`ANYWHERE`], too.
+    SessionsOf(u64),
 }
 
 impl Subject {
     fn burst(self) -> u64 {
         match self {
             Self::LoginsOf(_) => BURST_OF_USER,
+            Self::SessionsOf(_) => BURST_OF_SESSIONS,
             Self::Tokens | Self::Passwords(_) | Self::Logins => BURST,
         }
     }
@@ -76,6 +82,10 @@ impl Attempts {
         let mut until = self.lock();
         if until.len() >= ADDRESSES {
             until.retain(|_, until_ms| *until_ms > now_ms);
+            // Those of users are kept as long as there is room: who has so many addresses is who they are for.
+            if until.len() >= ADDRESSES {
+                until.retain(|(subject, _), _| matches!(subject, Subject::LoginsOf(_)));
+            }
             if until.len() >= ADDRESSES {
                 until.clear();
             }
@@ -141,6 +151,19 @@ mod tests {
         assert_eq!(attempts.check(TOKENS, address("192.0.2.9"), 7000), Ok(()));
         // A clock that is set back makes nobody wait for longer than the bucket is deep.
         assert!(attempts.failed(TOKENS, mine, 0).unwrap_err() <= 70_000);
+    }
+
+    #[test]
+    fn who_has_many_addresses_does_not_make_what_was_tried_at_a_user_forgotten() {
+        let (attempts, user) = (Attempts::default(), Subject::LoginsOf(1));
+        for _ in 0..100 {
+            attempts.failed(user, ANYWHERE, 0).unwrap();
+        }
+        for number in 0..3 * ADDRESSES as u32 {
+            drop(attempts.failed(TOKENS, Ipv4Addr::from_bits(number).into(), 0));
+        }
+        assert!(attempts.failed(user, ANYWHERE, 0).is_err());
+        assert!(attempts.lock().len() <= ADDRESSES);
     }
 
     #[test]

@@ -119,6 +119,30 @@ impl Store {
         Ok(())
     }
 
+    /// The same, if what was known of it still holds: somebody may have set another password or made another user of this name
+    /// while this one was hashed, and that must not be undone.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NoUser`]: it does not hold any more; the database failed.
+    pub async fn replace_user_password(
+        &self,
+        before: &StoredPassword,
+        hash: &str,
+    ) -> Result<(), ChangeError> {
+        let mut tx = self.begin().await?;
+        let unchanged: Option<i64> =
+            sqlx::query_scalar("select 1 from user_password where principal_id = $1 and hash = $2")
+                .bind(before.principal_id)
+                .bind(&before.hash)
+                .fetch_optional(&mut *tx)
+                .await?;
+        unchanged.ok_or(ChangeError::NoUser)?;
+        set_password(&mut tx, before.principal_id, hash, self.now_ms()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Delete a user with everything that it has.
     ///
     /// # Errors
@@ -257,6 +281,26 @@ mod tests {
     ) -> Result<Put, ChangeError> {
         let put = test.store.put_user(&name(user), &scopes(texts), hash, &Precondition::default()).await?;
         Ok(put.0)
+    }
+
+    #[tokio::test]
+    async fn a_password_is_replaced_only_while_it_is_the_one_that_was_checked() {
+        let test = TestStore::new().await;
+        put(&test, "ann", &[], Some("h1")).await.unwrap();
+        let checked = async || test.store.user_password(&name("ann")).await.unwrap().unwrap();
+        let before = checked().await;
+        test.store.set_user_password(&name("ann"), "of an admin").await.unwrap();
+        let late = test.store.replace_user_password(&before, "h2").await;
+        assert!(matches!(late, Err(ChangeError::NoUser)));
+        assert_eq!(checked().await.hash, "of an admin");
+        // Another user of the same name, even with the same hash.
+        let before = checked().await;
+        test.store.delete_user(&name("ann")).await.unwrap();
+        put(&test, "ann", &["app:default:read"], Some("of an admin")).await.unwrap();
+        let late = test.store.replace_user_password(&before, "h2").await;
+        assert!(matches!(late, Err(ChangeError::NoUser)));
+        test.store.replace_user_password(&checked().await, "h3").await.unwrap();
+        assert_eq!(checked().await.hash, "h3");
     }
 
     #[tokio::test]

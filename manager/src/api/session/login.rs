@@ -77,6 +77,9 @@ pub(super) async fn log_in(state: &State, attempt: Attempt) -> Result<(String, S
     let try_ = Try::admit(state, &user, address).await?;
     audit::begin_login(&head, state, try_.stored.as_ref().map(|_| &user)).await?;
     let stored = try_.verify(password).await?;
+    // Whoever knows the password must not make the server publish who is there without end.
+    let begun = Subject::SessionsOf(stand_in(&user));
+    state.attempts.failed(begun, ANYWHERE, state.clock.now_ms()).map_err(too_often)?;
     let (store, ip) = (state.store.clone(), address.to_string());
     let change = async move {
         let (text, session) = store.create_session(&stored, kind, &ip).await?;
@@ -91,7 +94,7 @@ pub(super) async fn log_in(state: &State, attempt: Attempt) -> Result<(String, S
 }
 
 /// The same whether there is no such user or the password is another one.
-fn wrong() -> Problem {
+pub(super) fn wrong() -> Problem {
     Problem::new(Code::LoginFailed)
 }
 
@@ -160,6 +163,11 @@ impl<'a> Try<'a> {
 
 fn too_many(where_from: &str, wait_ms: u64) -> Problem {
     let detail = format!("Too many passwords from {where_from} were wrong.");
+    Problem::new(Code::TooManyAttempts).detail(detail).retry_after(wait_ms.div_ceil(1000))
+}
+
+fn too_often(wait_ms: u64) -> Problem {
+    let detail = "This user has logged in too often.";
     Problem::new(Code::TooManyAttempts).detail(detail).retry_after(wait_ms.div_ceil(1000))
 }
 

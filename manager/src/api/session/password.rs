@@ -6,13 +6,14 @@ use picloud_host::problem::{Code, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::login::Try;
+use super::login::{Try, wrong};
 use crate::api::State;
 use crate::api::body::{object, read_as};
 use crate::api::caller::{Caller, client_ip};
 use crate::api::users::chosen;
 use crate::name::Name;
 use crate::password::Password;
+use crate::store::ChangeError;
 
 /// The longest body, in bytes: two passwords of the longest kind with every byte escaped.
 const MAX_BODY_BYTES: u64 = 16 << 10;
@@ -53,8 +54,12 @@ impl FromRequest<State> for NewPassword {
 pub(super) async fn set(state: &State, caller: &Caller, password: NewPassword) -> Result<(), Problem> {
     let NewPassword { current, new, head } = password;
     let user = Name::parse(&caller.name().unwrap_or_default())?;
-    Try::admit(state, &user, client_ip(&head.extensions)).await?.verify(current).await?;
+    let before = Try::admit(state, &user, client_ip(&head.extensions)).await?.verify(current).await?;
     let (hash, store) = (state.passwords.hash(new).await?, state.store.clone());
-    state.publisher.change(async move { store.set_user_password(&user, &hash).await }).await?;
-    Ok(())
+    let change = async move { store.replace_user_password(&before, &hash).await };
+    state.publisher.change(change).await.map_err(|error| match error {
+        // It is not the old one any more.
+        ChangeError::NoUser => wrong(),
+        other => other.into(),
+    })
 }
