@@ -1,12 +1,15 @@
 //! The audit log: who has changed what over the API, when, from where, and how that ended.
 
 use picloud_host::ports::StoreError;
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 
 use crate::store::column::{to_i64, to_u64};
 use crate::store::{Store, failed};
 
-/// How many entries are kept of each app; the oldest go first.
+/// How the paths begin of what everybody may do with their own sessions.
+const SESSION: &str = "/api/v1/session";
+
+/// How many entries are kept of each app, and of sessions; the oldest go first.
 const KEPT_OF_APP: i64 = 10_000;
 
 /// How many entries are kept of all together.
@@ -111,15 +114,7 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
             if seq % EACH == 0 {
-                sqlx::query("delete from audit where seq <= $1").bind(seq - KEPT).execute(&mut *tx).await?;
-                sqlx::query(
-                    "delete from audit where app = $1 and seq <= \
-                     (select seq from audit where app = $1 order by seq desc limit 1 offset $2)",
-                )
-                .bind(&entry.app)
-                .bind(KEPT_OF_APP)
-                .execute(&mut *tx)
-                .await?;
+                trim(&mut tx, entry).await?;
             }
             tx.commit().await?;
             Ok(to_u64(seq))
@@ -183,6 +178,42 @@ impl Store {
     }
 }
 
+/// Take out what is over the bounds among entries like this one: by their count and not by their numbers, so that nobody drives
+/// out those of others.
+async fn trim(tx: &mut SqliteConnection, like: &NewEntry) -> sqlx::Result<()> {
+    sqlx::query("delete from audit where seq <= (select seq from audit order by seq desc limit 1 offset $1)")
+        .bind(KEPT)
+        .execute(&mut *tx)
+        .await?;
+    match &like.app {
+        Some(app) => {
+            sqlx::query(
+                "delete from audit where app = $1 and seq <= \
+                 (select seq from audit where app = $1 order by seq desc limit 1 offset $2)",
+            )
+            .bind(app)
+            .bind(KEPT_OF_APP)
+            .execute(tx)
+            .await?;
+        }
+        // Anybody can make these.
+        None if like.path.starts_with(SESSION) => {
+            sqlx::query(
+                "delete from audit where app is null and substr(path, 1, $1) = $2 and seq <= \
+                 (select seq from audit where app is null and substr(path, 1, $1) = $2 \
+                  order by seq desc limit 1 offset $3)",
+            )
+            .bind(SESSION.len() as i64)
+            .bind(SESSION)
+            .bind(KEPT_OF_APP)
+            .execute(tx)
+            .await?;
+        }
+        None => {}
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,11 +274,41 @@ mod tests {
         let bobs = of("bob").await;
         assert_eq!((bobs.len(), bobs[0], bobs[9_999]), (10_000, 10_100, 101));
         assert_eq!(of("shop").await, [first]);
-        sqlx::query("update sqlite_sequence set seq = 1999999 where name = 'audit'")
+    }
+
+    #[tokio::test]
+    async fn who_logs_in_and_out_drives_out_nobody_else_and_all_together_have_a_bound() {
+        let test = TestStore::new().await;
+        let fill = async |from: u64, to: u64, path: &str| {
+            sqlx::query(
+                "with recursive n (n) as (select $1 union all select n + 1 from n where n < $2) \
+                 insert into audit (seq, at_ms, kind, method, path) select n, 0, 'token', 'PUT', $3 from n",
+            )
+            .bind(to_i64(from))
+            .bind(to_i64(to))
+            .bind(path)
             .execute(&test.database.write)
             .await
             .unwrap();
-        test.store.audit(&entry("new", None)).await.unwrap();
-        assert_eq!(test.store.audit_log(&Filter::default(), None, 10).await.unwrap().len(), 1);
+        };
+        let count = async || {
+            let count = "select count(*), min(seq) from audit where path not like '/api/v1/session%'";
+            let others: (i64, i64) = sqlx::query_as(count).fetch_one(&test.database.read).await.unwrap();
+            let all: i64 = sqlx::query_scalar("select count(*) from audit")
+                .fetch_one(&test.database.read)
+                .await
+                .unwrap();
+            (others, all)
+        };
+        fill(1, 1, "/api/v1/users/ann").await;
+        fill(2, 10_199, "/api/v1/session").await;
+        let out = NewEntry { path: "/api/v1/session".into(), ..entry("ann", None) };
+        assert_eq!(test.store.audit(&out).await.unwrap(), 10_200);
+        assert_eq!(count().await, ((1, 1), 10_001));
+        fill(10_201, 1_000_999, "/api/v1/users/ann").await;
+        test.store.audit(&entry("ann", None)).await.unwrap();
+        let (others, all) = count().await;
+        assert!(others.1 > 1, "the oldest goes, whatever it is");
+        assert_eq!(all, KEPT);
     }
 }
