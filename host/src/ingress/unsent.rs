@@ -83,6 +83,13 @@ impl AnswerRoom {
         Self::new(memory, Arc::default())
     }
 
+    /// Something of so many bytes is sent that is not in memory as a whole, until what is returned is dropped: the connection is
+    /// not idle as long as the client takes it, and closed when the client takes too long.
+    #[must_use]
+    pub fn sending(&self, bytes: u64) -> impl Send + Sync + 'static + use<> {
+        self.connection.send(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
     /// Read an answer that is kept, and count it until it has been sent.
     ///
     /// # Errors

@@ -12,10 +12,11 @@ mod unpack;
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
 
-use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use http::{StatusCode, header};
+use picloud_host::ingress::AnswerRoom;
 use picloud_host::problem::Problem;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -49,8 +50,13 @@ pub(crate) fn router() -> OpenApiRouter<State> {
         (status = 503, description = "`saturated`: another backup or archive is being made or taken; `storage-unavailable`"),
     ),
 )]
-async fn get_archive(_: AppAdmin, state: State, path: AppPath) -> Result<Response, Problem> {
-    let turn = state.backups.turn()?;
+async fn get_archive(
+    _: AppAdmin,
+    state: State,
+    path: AppPath,
+    Extension(room): Extension<AnswerRoom>,
+) -> Result<Response, Problem> {
+    let turn = state.backups.turn_of_app()?;
     let file = export::export(&state, &path.app).await?;
     let rewound = tokio::task::spawn_blocking(move || rewound(file)).await.map_err(failed)?;
     let (file, length) = rewound.map_err(failed)?;
@@ -60,7 +66,7 @@ async fn get_archive(_: AppAdmin, state: State, path: AppPath) -> Result<Respons
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.tar.gz\"", path.app)),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((headers, Body::from_stream(send(file, turn))).into_response())
+    Ok((headers, Body::from_stream(send(file, length, turn, &room))).into_response())
 }
 
 /// From its beginning, with its length.

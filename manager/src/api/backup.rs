@@ -5,10 +5,12 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream};
 use http::header;
+use picloud_host::ingress::AnswerRoom;
 use picloud_host::problem::{Code, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa_axum::router::OpenApiRouter;
@@ -27,28 +29,45 @@ pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(get_backup))
 }
 
-/// Gives out the one place for a backup or an archive: each needs room on the disk, a backup as much as the database.
+/// Gives out the places for what needs room on the disk and takes its time.
 #[derive(Debug, Clone)]
-pub struct Backups(Arc<Semaphore>);
+pub struct Backups {
+    server: Arc<Semaphore>,
+    apps: Arc<Semaphore>,
+}
 
 impl Backups {
-    /// The place.
+    /// The place for a backup, or for an archive that becomes an app.
     ///
     /// # Errors
     ///
     /// `saturated`: somebody else has it.
     pub(super) fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let busy = |_| {
-            let detail = "Another backup or archive is being made or taken.";
-            Problem::new(Code::Saturated).detail(detail).retry_after(RETRY_SECONDS)
-        };
-        self.0.clone().try_acquire_owned().map_err(busy)
+        place(&self.server)
     }
+
+    /// The place for an archive of an app: another one, so that whoever may see one app does not keep the server from being
+    /// backed up by taking an archive slowly.
+    ///
+    /// # Errors
+    ///
+    /// `saturated`: somebody else has it.
+    pub(super) fn turn_of_app(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        place(&self.apps)
+    }
+}
+
+fn place(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let busy = |_| {
+        let detail = "Another backup or archive is being made or taken.";
+        Problem::new(Code::Saturated).detail(detail).retry_after(RETRY_SECONDS)
+    };
+    of.clone().try_acquire_owned().map_err(busy)
 }
 
 impl Default for Backups {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
+        Self { server: Arc::new(Semaphore::new(1)), apps: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -63,7 +82,11 @@ impl Default for Backups {
         (status = 503, description = "`saturated`: another backup or archive is being made or taken; `storage-unavailable`"),
     ),
 )]
-async fn get_backup(_: Admin, state: State) -> Result<Response, Problem> {
+async fn get_backup(
+    _: Admin,
+    state: State,
+    Extension(room): Extension<AnswerRoom>,
+) -> Result<Response, Problem> {
     let turn = state.backups.turn()?;
     // A task of its own: a client that goes away must not leave a copy behind, or the place to another one while it is made.
     let made = tokio::spawn(async move {
@@ -80,7 +103,7 @@ async fn get_backup(_: Admin, state: State) -> Result<Response, Problem> {
         (header::CONTENT_DISPOSITION, "attachment; filename=\"picloud-backup.db\"".to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((headers, Body::from_stream(send(file, turn))).into_response())
+    Ok((headers, Body::from_stream(send(file, length, turn, &room))).into_response())
 }
 
 /// Open a file and take its name away, so that it goes when it is closed, however that comes. Returns its length, too.
@@ -94,20 +117,20 @@ fn unlinked(path: &Path) -> std::io::Result<(File, u64)> {
 /// All of a file from where it is read, and the place until then.
 pub(super) fn send(
     file: File,
+    length: u64,
     turn: OwnedSemaphorePermit,
-) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
-    stream::try_unfold((file, turn), next)
+    room: &AnswerRoom,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static + use<> {
+    stream::try_unfold((file, (turn, room.sending(length))), next)
 }
 
-/// What is being sent, and the place, which is free again when that ends.
-type Sending = (File, OwnedSemaphorePermit);
-
-async fn next((mut file, turn): Sending) -> std::io::Result<Option<(Bytes, Sending)>> {
+/// The next piece of what is being sent, and what is held until its end.
+async fn next<H: Send + 'static>((mut file, held): (File, H)) -> std::io::Result<Option<(Bytes, (File, H))>> {
     let read = tokio::task::spawn_blocking(move || {
         let mut chunk = Vec::with_capacity(CHUNK);
         file.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
         Ok::<_, std::io::Error>((file, chunk))
     });
     let (file, chunk) = read.await.map_err(std::io::Error::other)??;
-    Ok((!chunk.is_empty()).then(|| (chunk.into(), (file, turn))))
+    Ok((!chunk.is_empty()).then(|| (chunk.into(), (file, held))))
 }

@@ -36,6 +36,9 @@ const MAX_DOCUMENT: u64 = 16 << 20;
 /// All JSON documents together, in bytes: they are in memory at the same time.
 const MAX_DOCUMENTS: u64 = 64 << 20;
 
+/// The largest number of a version. No script gets there by uploads.
+const MAX_NUMBER: u32 = 1_000_000_000;
+
 /// The longest name of an author, in bytes.
 const MAX_AUTHOR: usize = 254;
 
@@ -223,6 +226,10 @@ fn script(
 }
 
 fn check_version(version: &VersionDocument) -> Result<(), String> {
+    // There has to be room for those to come.
+    if version.number > MAX_NUMBER {
+        return Err(format!("the number must be {MAX_NUMBER} at most"));
+    }
     check_message(version.message.clone()).map_err(|_| "the message must be text of 1000 bytes at most")?;
     let author = version.author.as_deref().unwrap_or_default();
     if author.len() > MAX_AUTHOR || author.chars().any(char::is_control) {

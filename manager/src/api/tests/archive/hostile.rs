@@ -164,6 +164,7 @@ async fn documents_that_say_what_cannot_be_are_refused() {
         ("scripts/order/script.json", "/previous", json!(9), "previous must be"),
         ("scripts/order/script.json", "/versions/1/number", json!(1), "version 1 is there twice"),
         ("scripts/order/script.json", "/versions/1/number", json!(9), "version 9 has no source"),
+        ("scripts/order/script.json", "/versions/1/number", json!(4_000_000_000_u32), "1000000000 at most"),
         ("scripts/order/script.json", "/versions/1/message", json!("x".repeat(1001)), "1000 bytes at most"),
         ("scripts/order/script.json", "/versions/1/author", json!("a\nb"), "one line"),
         ("scripts/order/script.json", "/versions/1/created_at", json!("1960-01-01T00:00:00Z"), "before 1970"),
