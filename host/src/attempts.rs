@@ -160,7 +160,7 @@ mod tests {
             attempts.failed(user, ANYWHERE, 0).unwrap();
         }
         for number in 0..3 * ADDRESSES as u32 {
-            drop(attempts.failed(TOKENS, Ipv4Addr::from_bits(number).into(), 0));
+            let _ = attempts.failed(TOKENS, Ipv4Addr::from_bits(number).into(), 0);
         }
         assert!(attempts.failed(user, ANYWHERE, 0).is_err());
         assert!(attempts.lock().len() <= ADDRESSES);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use picloud_cli::config::ServeConfig;
 use picloud_cli::serve::Server;
@@ -76,8 +77,20 @@ impl Builder {
 }
 
 async fn start(config: &ServeConfig) -> Server {
-    let started = aot::with_cache(&config.data_dir, Server::start(config)).await;
-    started.unwrap_or_else(|error| panic!("the server does not start: {error:#}"))
+    // Another test that starts a program has the lock of a server that has just stopped, until the program begins.
+    for _ in 0..100 {
+        match try_start(config).await {
+            Err(error) if error.to_string().starts_with("another server uses") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            started => return started.unwrap_or_else(|error| panic!("the server does not start: {error:#}")),
+        }
+    }
+    panic!("the data directory of the server stays locked")
+}
+
+async fn try_start(config: &ServeConfig) -> anyhow::Result<Server> {
+    aot::with_cache(&config.data_dir, Server::start(config)).await
 }
 
 impl TestApp {
