@@ -29,6 +29,6 @@ done
 curl --fail --silent --show-error --output /dev/null -X PUT -H 'content-type: text/plain' --data-binary '"hello"' \
     "$url/api/v1/apps/default/scripts/greet"
 
-"$tools/bin/st" --config-file scripts/fuzz-api.toml run "$url/openapi.json" \
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=scripts SCHEMATHESIS_HOOKS=fuzz_api "$tools/bin/st" --config-file scripts/fuzz-api.toml run "$url/openapi.json" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-30}" --request-timeout 30 "$@"
