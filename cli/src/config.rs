@@ -18,6 +18,7 @@ use picloud_host::quota::Quotas;
 use serde::{Deserialize, Deserializer};
 
 use crate::args::ServeArgs;
+use crate::client::server::Server;
 use crate::env::Env;
 use crate::exit::CliError;
 
@@ -31,6 +32,9 @@ pub struct ServeConfig {
     /// Where the control plane is, apart from scripts; none: at `address`, too. Port 0 lets the system choose.
     #[serde(deserialize_with = "another_address")]
     pub admin_address: Option<SocketAddr>,
+    /// Where others reach scripts; none: where they reach the API, or at `address` if the API has one of its own.
+    #[serde(deserialize_with = "public_url")]
+    pub public_url: Option<Server>,
     /// Where everything is kept. A relative path counts from the working directory.
     pub data_dir: PathBuf,
     /// Where the key is that secrets are encrypted with; none: in the data directory. A relative path counts from the
@@ -114,6 +118,7 @@ impl Default for ServeConfig {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_address: None,
+            public_url: None,
             data_dir: PathBuf::from("./data"),
             secret_key_file: None,
             dev: false,
@@ -261,6 +266,11 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 
 fn another_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     address(deserializer).map(Some)
+}
+
+fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Server>, D::Error> {
+    let url = Server::parse(&String::deserialize(deserializer)?);
+    url.map(Some).map_err(|why| serde::de::Error::custom(format_args!("public_url: {why}")))
 }
 
 /// Addresses and networks, with commas between them.

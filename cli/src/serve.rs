@@ -128,7 +128,8 @@ impl Server {
         let gauges = gauges(ingress.clone(), mqtt.clone());
         let running = Arc::new(RunningCalls::default());
         let shared = (schedules.clone(), grants, running.clone());
-        let (control, public) = control_plane(config, &storage, &ingress, shared, gauges).await?;
+        let public_url = listeners.public_url(config);
+        let (control, public) = control_plane(config, &storage, &ingress, shared, gauges, public_url).await?;
         let dispatcher = dispatcher(config, &storage, &ingress, (mqtt.clone(), outbound), running);
         // Last: a start that fails must not have made a token that nobody gets to see.
         let new_token = if config.dev { None } else { storage.admin_token().await? };
@@ -172,6 +173,7 @@ async fn control_plane(
     ingress: &Arc<Ingress>,
     (schedules, grants, running): (Arc<Scheduler>, Arc<Grants>, Arc<RunningCalls>),
     gauges: ReadGauges,
+    public_url: Option<Arc<str>>,
 ) -> Result<(axum::Router, axum::Router)> {
     storage.publisher.publish().await.context("cannot read the scripts")?;
     let state = api::State {
@@ -194,6 +196,7 @@ async fn control_plane(
         limits: config.limits,
         auth: if config.dev { api::Auth::Dev } else { api::Auth::Token },
         origin: if config.admin_address.is_some() { api::Origin::Own } else { api::Origin::Shared },
+        public_url,
         attempts: ingress.attempts.clone(),
         backups: api::Backups::default(),
         passwords: Passwords::default(),

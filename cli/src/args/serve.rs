@@ -39,6 +39,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IP:PORT")]
     pub admin_address: Option<String>,
 
+    /// Where others reach scripts, such as https://pi.example; the command line shows and calls them there [default: as they
+    /// reach the API, or at the address]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+
     /// Where everything is kept; made if it is not there [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,

@@ -3,10 +3,12 @@
 use ::http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::config::ClientSettings;
 use super::http::{Call, Http, Reply};
 use super::problem::Problem;
+use super::server::Server;
 use crate::exit::CliError;
 use crate::output::text::excerpt;
 
@@ -38,8 +40,10 @@ pub fn query(parameters: &[(&str, Option<String>)]) -> String {
 /// The REST API of a server, as far as it is about one app.
 #[derive(Debug)]
 pub struct Api {
+    settings: ClientSettings,
     http: Http,
     app: String,
+    scripts: OnceCell<Http>,
 }
 
 impl Api {
@@ -49,10 +53,11 @@ impl Api {
     ///
     /// As [`Http::new`].
     pub fn new(settings: &ClientSettings, app: &str) -> Result<Self, CliError> {
-        Ok(Self { http: Http::new(settings)?, app: app.to_owned() })
+        let http = Http::new(settings)?;
+        Ok(Self { settings: settings.clone(), http, app: app.to_owned(), scripts: OnceCell::new() })
     }
 
-    /// The connection, for calling scripts.
+    /// The connection to the API.
     pub fn http(&self) -> &Http {
         &self.http
     }
@@ -72,10 +77,27 @@ impl Api {
         path
     }
 
-    /// A path that the server gave, as a URL.
-    #[must_use]
-    pub fn url(&self, path: &str) -> String {
-        if path.starts_with('/') { format!("{}{path}", self.http.server()) } else { path.to_owned() }
+    /// The connection to where scripts are, which the server is asked for once. What does not say it is taken for a server that
+    /// has all in one place.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or one that names no URL.
+    pub async fn scripts(&self) -> Result<&Http, CliError> {
+        self.scripts
+            .get_or_try_init(|| async {
+                let reply = self.http.send(Call::api(Method::GET, "/api/v1/server")).await?;
+                let document: Value = match reply.status {
+                    StatusCode::OK => serde_json::from_slice(&reply.body).unwrap_or_default(),
+                    _ => Value::Null,
+                };
+                let server = match document["public_url"].as_str() {
+                    Some(url) => Server::parse(url).map_err(CliError::Unreachable)?,
+                    None => self.http.server().clone(),
+                };
+                Http::new(&self.settings.at(server))
+            })
+            .await
     }
 
     /// Send a call of the API. An error status is an error.
@@ -205,10 +227,7 @@ const MAX_EMPTY_PAGES: u32 = 1000;
 /// # Errors
 ///
 /// It is no page.
-pub fn page_of(
-    mut page: Value,
-    server: &super::server::Server,
-) -> Result<(Vec<Value>, Option<String>), CliError> {
+pub fn page_of(mut page: Value, server: &Server) -> Result<(Vec<Value>, Option<String>), CliError> {
     // A list has a cursor, which ends; the log has a place to read on from, which never does.
     let next = page.get("next_cursor").or_else(|| page.get("next_after"));
     let next = next.and_then(Value::as_str).map(str::to_owned);

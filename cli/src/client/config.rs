@@ -51,6 +51,14 @@ impl ClientSettings {
         let token = flag.1.or(of_variable).or(of_file);
         Ok(Self { server, token, timeout: flags.timeout.map(Duration::from_secs) })
     }
+
+    /// The same for where the server says that its scripts are. The token belongs there, too, unless others could read it on the
+    /// way there who cannot on the way to the API.
+    #[must_use]
+    pub fn at(&self, server: Server) -> Self {
+        let readable = self.server.is_https() && !server.is_https() && !server.is_local();
+        Self { token: self.token.clone().filter(|_| !readable), server, timeout: self.timeout }
+    }
 }
 
 fn named<T>(source: &str, result: Result<T, String>) -> Result<T, CliError> {
@@ -78,6 +86,22 @@ mod tests {
         ]);
         let settings = ClientSettings::resolve(&global, &env).map_err(|error| error.to_string())?;
         Ok(format!("{} {}", settings.server, settings.token.as_ref().map_or("-", Token::reveal)))
+    }
+
+    #[test]
+    fn no_one_reads_the_token_on_the_way_to_scripts_who_cannot_on_the_way_to_the_api() {
+        for (api, scripts, shown) in [
+            ("http://pi:9000", "http://pi", true),
+            ("https://pi:9000", "https://pi", true),
+            ("http://pi:9000", "https://pi", true),
+            ("https://pi:9000", "http://pi", false),
+            ("https://pi:9000", "http://127.0.0.1:8080", true),
+        ] {
+            let token = Some(Token::parse("t").unwrap());
+            let settings = ClientSettings { server: Server::parse(api).unwrap(), token, timeout: None };
+            let at = settings.at(Server::parse(scripts).unwrap());
+            assert_eq!((at.server.to_string().as_str(), at.token.is_some()), (scripts, shown), "{api}");
+        }
     }
 
     const FILE: Option<&str> = Some("server = \"http://file\"\ntoken = \"tf\"");

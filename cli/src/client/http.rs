@@ -116,6 +116,17 @@ impl Http {
         &self.server
     }
 
+    /// A path that the server gave, as a URL.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        if path.starts_with('/') { format!("{}{path}", self.server) } else { path.to_owned() }
+    }
+
+    /// Whether there is a token to show.
+    pub fn has_token(&self) -> bool {
+        self.authorization.is_some()
+    }
+
     /// How long any answer may take, if the settings say so.
     pub fn patience(&self) -> Option<Duration> {
         self.timeout

@@ -1,6 +1,7 @@
 //! The address of a server and the token that belongs to it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use ::http::{HeaderValue, Uri};
 
@@ -10,6 +11,14 @@ pub struct Server {
     scheme: &'static str,
     host: String,
     port: u16,
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
 }
 
 impl Server {
@@ -29,7 +38,7 @@ impl Server {
         };
         let authority = uri.authority().ok_or_else(|| wrong("there is no host"))?;
         if authority.as_str().contains('@') {
-            return Err(wrong("there is a user name in it; a token goes into --token or PICLOUD_TOKEN"));
+            return Err(wrong("there is a user name in it"));
         }
         if uri.path_and_query().is_some_and(|rest| rest.as_str() != "/") {
             return Err(wrong("there is a path after the host"));

@@ -42,17 +42,7 @@ pub async fn run(args: &DeployArgs, api: &Api, env: &Env, terminal: &mut Termina
         let result = if args.dry_run {
             diff::compare(name, file, api, terminal).await
         } else {
-            upload(name, file, &options, api, terminal).await.map(|uploaded| {
-                let text = summary(name, &uploaded, api, terminal.out_paint());
-                let mut more = json!({ "script": uploaded.script });
-                if let Some(version) = uploaded.version {
-                    more["version"] = version;
-                }
-                if let Some(canary) = uploaded.canary {
-                    more["canary"] = canary;
-                }
-                Done { change: uploaded.change, text, more }
-            })
+            deploy(name, file, &options, api, terminal).await
         };
         progress.suspend(|| results.add(name, file, result, terminal))?;
         progress.inc(1);
@@ -62,6 +52,25 @@ pub async fn run(args: &DeployArgs, api: &Api, env: &Env, terminal: &mut Termina
         prune::run(args, &plan, api, &mut results, terminal).await?;
     }
     results.end(args.dry_run, terminal)
+}
+
+async fn deploy(
+    name: &str,
+    file: &Path,
+    options: &Options,
+    api: &Api,
+    terminal: &Terminal,
+) -> Result<Done, CliError> {
+    let uploaded = upload(name, file, options, api, terminal).await?;
+    let text = summary(name, &uploaded, api.scripts().await?, terminal.out_paint());
+    let mut more = json!({ "script": uploaded.script });
+    if let Some(version) = uploaded.version {
+        more["version"] = version;
+    }
+    if let Some(canary) = uploaded.canary {
+        more["canary"] = canary;
+    }
+    Ok(Done { change: uploaded.change, text, more })
 }
 
 /// What was done, or would be, to one script.

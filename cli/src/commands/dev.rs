@@ -160,7 +160,8 @@ impl Dev<'_> {
                 Ok(true)
             }
             Ok(uploaded) => {
-                let line = deploy::summary(&name, &uploaded, self.api, terminal.out_paint());
+                let scripts = self.api.scripts().await?;
+                let line = deploy::summary(&name, &uploaded, scripts, terminal.out_paint());
                 terminal.line(&line)?;
                 Ok(true)
             }

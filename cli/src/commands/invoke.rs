@@ -10,7 +10,7 @@ use super::request;
 use crate::args::InvokeArgs;
 use crate::client::Api;
 use crate::client::api::segment;
-use crate::client::http::{Call, Reply};
+use crate::client::http::{Call, Http, Reply};
 use crate::client::problem::Problem;
 use crate::exit::CliError;
 use crate::output::Terminal;
@@ -53,21 +53,26 @@ pub async fn run(args: &InvokeArgs, api: &Api, terminal: &mut Terminal) -> Resul
         answer_limit: MAX_ANSWER,
         timeout: TIMEOUT,
     };
-    let reply = api.http().send(call).await?;
+    let scripts = api.scripts().await?;
+    if args.with_token && !scripts.has_token() && api.http().has_token() {
+        let why = "the token is not sent there, since the connection is not encrypted and that to the API is";
+        return Err(CliError::Usage(format!("scripts are at {}: {why}", scripts.server())));
+    }
+    let reply = scripts.send(call).await?;
     let ran = reply.headers.contains_key("picloud-execution-id");
     if !ran && reply.status.as_u16() >= 400 {
         // No script has run: the server says why, or it is no PiCloud server.
-        let error = Problem::of_api(&reply, api.http().server());
+        let error = Problem::of_api(&reply, scripts.server());
         if error.is_final() {
             return Err(error);
         }
     }
     match location(&reply) {
         Some(location) if args.wait => {
-            let answer = wait(&location, api).await?;
+            let answer = wait(&location, scripts).await?;
             Answer::of(answer).print(&args.name, None, terminal)
         }
-        Some(location) => print_location(&reply, &location, api, terminal),
+        Some(location) => print_location(&reply, &location, scripts, terminal),
         None => Answer::of(reply).print(&args.name, None, terminal),
     }
 }
@@ -89,9 +94,14 @@ fn location(reply: &Reply) -> Option<String> {
     (accepted && location.contains("/executions/")).then(|| location.to_owned())
 }
 
-fn print_location(reply: &Reply, location: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+fn print_location(
+    reply: &Reply,
+    location: &str,
+    scripts: &Http,
+    terminal: &mut Terminal,
+) -> Result<(), CliError> {
     let id = reply.headers.get("picloud-execution-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let url = api.url(location);
+    let url = scripts.url(location);
     if terminal.json_wanted() {
         return terminal.json(&json!({ "execution_id": id, "state": "queued", "url": url }));
     }
@@ -100,19 +110,18 @@ fn print_location(reply: &Reply, location: &str, api: &Api, terminal: &mut Termi
 }
 
 /// The answer, when it is there. The key in the address is enough; the token stays here.
-async fn wait(location: &str, api: &Api) -> Result<Reply, CliError> {
+async fn wait(location: &str, scripts: &Http) -> Result<Reply, CliError> {
     let get = |path: &str| Call { with_token: false, ..Call::api(Method::GET, path) };
     for _ in 0..MAX_LOOKS {
         // It ends when the call has ended, or with the server.
         let mut follow = get(location);
         follow.headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let followed = api.http().send(Call { timeout: MAX_WAIT, ..follow }).await?;
+        let followed = scripts.send(Call { timeout: MAX_WAIT, ..follow }).await?;
         if followed.status != StatusCode::OK {
-            return Err(Problem::of_api(&followed, api.http().server()));
+            return Err(Problem::of_api(&followed, scripts.server()));
         }
         let path = location.replacen('?', "/answer?", 1);
-        let answer =
-            api.http().send(Call { answer_limit: MAX_ANSWER, timeout: TIMEOUT, ..get(&path) }).await?;
+        let answer = scripts.send(Call { answer_limit: MAX_ANSWER, timeout: TIMEOUT, ..get(&path) }).await?;
         let pending =
             Problem::of(&answer).is_some_and(|problem| problem.code.as_deref() == Some("answer-pending"));
         if !pending {
@@ -122,6 +131,6 @@ async fn wait(location: &str, api: &Api) -> Result<Reply, CliError> {
     }
     Err(CliError::Failed(format!(
         "the call does not end; its answer will be at {}",
-        clean(&api.url(location))
+        clean(&scripts.url(location))
     )))
 }

@@ -24,6 +24,7 @@ pub async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
         return terminal.json(&json!({ "items": items }));
     }
     let mut table = Table::new(&["NAME", ">VERSION", "UPDATED", ">SOURCE", ">IMAGE", "URL"]);
+    let scripts = api.scripts().await?;
     for script in &items {
         table.row(vec![
             text(script, "name"),
@@ -31,7 +32,7 @@ pub async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
             local(&script["updated_at"]),
             bytes(number(script, "source_bytes")),
             bytes(number(script, "image_bytes")),
-            api.url(&text(script, "url")),
+            scripts.url(&text(script, "url")),
         ]);
     }
     print(&table, items.is_empty(), &format!("the app {} has no scripts", api.app()), terminal)

@@ -30,6 +30,7 @@ enum Kind {
 const KEYS: &[(&str, Kind)] = &[
     ("address", Kind::Text),
     ("admin_address", Kind::Text),
+    ("public_url", Kind::Text),
     ("dev", Kind::Bool),
     ("trusted_proxies", Kind::Text),
     ("mqtt", Kind::Text),
@@ -114,6 +115,7 @@ pub(super) fn from_flags(args: &ServeArgs) -> Result<Table, CliError> {
     let texts = [
         ("address", &args.address),
         ("admin_address", &args.admin_address),
+        ("public_url", &args.public_url),
         ("trusted_proxies", &args.trusted_proxies),
         ("mqtt", &args.mqtt),
         ("log.format", &args.log_format),

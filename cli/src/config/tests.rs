@@ -66,7 +66,7 @@ fn each_layer_wins_over_the_one_below() {
 fn every_flag_reaches_the_configuration() {
     let config = resolve(
         flags(
-            "--address localhost:0 --admin-address [::1]:9000 --data-dir /srv/pi --secret-key-file /etc/key --dev --trusted-proxies ::1 --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
+            "--address localhost:0 --admin-address [::1]:9000 --public-url https://Pi.example/ --data-dir /srv/pi --secret-key-file /etc/key --dev --trusted-proxies ::1 --limit deadline-ms=5 --fs a=/a:rw --fs b=b \
              --max-concurrent-calls 7 \
              --max-waiting-calls 0 --max-concurrent-events 3 --image-cache-bytes 1048576 --memory-reserve-bytes 5 --quota kv-bytes=6 --body-memory-bytes 1048578 \
              --telemetry-max-age-days 8 --telemetry-max-bytes 1048577 \
@@ -79,6 +79,7 @@ fn every_flag_reaches_the_configuration() {
     let expect = ServeConfig {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin_address: Some("[::1]:9000".parse().unwrap()),
+        public_url: Server::parse("https://pi.example").ok(),
         data_dir: "/srv/pi".into(),
         secret_key_file: Some("/etc/key".into()),
         dev: true,
@@ -236,6 +237,8 @@ fn two_settings_that_do_not_go_together_are_both_named() {
     let error = resolve(flags("--admin-address localhost:8080"), &[], None).unwrap_err();
     assert!(error.contains("address and admin_address are both 127.0.0.1:8080"), "{error}");
     assert!(resolve(flags("--address 127.0.0.1:0 --admin-address 127.0.0.1:0"), &[], None).is_ok());
+    let error = resolve(flags("--public-url pi.example"), &[], None).unwrap_err();
+    assert!(error.contains("public_url: `pi.example` is not the URL of a server"), "{error}");
     let error = resolve(flags("--dev --admin-address 0.0.0.0:9000"), &[], None).unwrap_err();
     assert!(error.contains("--dev") && error.contains("0.0.0.0:9000"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Where the server listens: at one address for everything, or at one for scripts and at another for the control plane.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -47,6 +47,22 @@ impl Listeners {
         let address = scripts.local_addr()?;
         let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
         Ok(Self { scripts, admin, address, admin_address })
+    }
+
+    /// Where others reach scripts, if it is not where they reach the API: as it is configured, else at the address, or at that
+    /// of the API if scripts are at every address of the machine.
+    pub(super) fn public_url(&self, config: &ServeConfig) -> Option<Arc<str>> {
+        let configured = config.public_url.as_ref().map(ToString::to_string);
+        let url = configured.or_else(|| {
+            let admin = self.admin_address?.ip();
+            let ip = match self.address.ip() {
+                ip if !ip.is_unspecified() => ip,
+                _ if !admin.is_unspecified() => admin,
+                _ => IpAddr::from(Ipv4Addr::LOCALHOST),
+            };
+            Some(format!("http://{}", SocketAddr::new(ip, self.address.port())))
+        })?;
+        Some(url.into())
     }
 
     /// Answer until `stop`.

@@ -32,6 +32,7 @@ mod queues;
 mod routes;
 mod scripts;
 mod secrets;
+mod server;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -117,6 +118,8 @@ pub struct State {
     pub auth: Auth,
     /// Whose pages are of the same origin.
     pub origin: Origin,
+    /// Where others reach scripts, if it is not where they reach the API.
+    pub public_url: Option<Arc<str>>,
     /// One backup or archive at a time.
     pub backups: Backups,
     /// Who sends tokens.
@@ -183,6 +186,7 @@ fn all_routes() -> OpenApiRouter<State> {
         .merge(config::router())
         .merge(traces::router())
         .merge(errors::router())
+        .merge(server::router())
         .merge(openapi::router())
 }
 

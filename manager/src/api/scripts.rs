@@ -42,7 +42,7 @@ pub(crate) struct Script {
     name: String,
     /// The number of the active version.
     version: u32,
-    /// The path under which it is called.
+    /// The path under which it is called, behind the `public_url` of the server.
     #[schema(example = "/default/hello")]
     url: String,
     /// It answers HTTP requests.

@@ -10,7 +10,7 @@ use super::read_source;
 use crate::args::DeployArgs;
 use crate::client::Api;
 use crate::client::api::query;
-use crate::client::http::Call;
+use crate::client::http::{Call, Http};
 use crate::commands::request::read_file;
 use crate::commands::{canary, number, text};
 use crate::exit::CliError;
@@ -197,8 +197,8 @@ pub(super) fn describe(error: CliError, file: &Path, source: &str, terminal: &Te
     }
 }
 
-/// A line about an upload, with what has become more or less.
-pub(crate) fn summary(name: &str, uploaded: &Uploaded, api: &Api, paint: Paint) -> String {
+/// A line about an upload, with what has become more or less. `scripts` is where the script is called.
+pub(crate) fn summary(name: &str, uploaded: &Uploaded, scripts: &Http, paint: Paint) -> String {
     let Uploaded { change, before, script, version, canary } = uploaded;
     // What is told is told of the version that is new, whether it is called or not.
     let newest = version.as_ref().unwrap_or(script);
@@ -218,7 +218,7 @@ pub(crate) fn summary(name: &str, uploaded: &Uploaded, api: &Api, paint: Paint) 
         "{word}  {}  version {}  {}  image {}  load fuel {}",
         paint.bold(&clean(name)),
         number(newest, if version.is_some() { "number" } else { "version" }),
-        clean(&api.url(&text(script, "url"))),
+        clean(&scripts.url(&text(script, "url"))),
         compared("image_bytes", bytes),
         compared("load_fuel", thousands),
     );

@@ -120,6 +120,31 @@ async fn a_script_gets_the_token_only_when_told_so() {
 }
 
 #[tokio::test]
+async fn a_script_is_called_where_the_server_says_that_it_is() {
+    let scripts = FakeServer::start(|_| {
+        let mut response = ran(answer(202, &json!({})));
+        let headers = response.headers_mut();
+        headers.insert("preference-applied", HeaderValue::from_static("respond-async"));
+        headers.insert("location", HeaderValue::from_static("/api/v1/apps/default/executions/1?key=k"));
+        response
+    })
+    .await;
+    let api =
+        FakeServer::start_apart(json!(format!("{}/", scripts.url)), |_| problem(500, "internal", json!({})))
+            .await;
+    let done = picloud(&api.url, &["invoke", "hello", "--async", "--with-token"]).await.expect(Exit::Ok);
+    assert_eq!(done.out, format!("{}/api/v1/apps/default/executions/1?key=k\n", scripts.url));
+    assert_eq!(scripts.lines(), ["GET /default/hello"]);
+    assert_eq!(scripts.seen()[0].headers["authorization"], "Bearer pct_secret");
+    assert!(api.lines().is_empty());
+    // What says no URL is no PiCloud, and what says nothing has all in one place.
+    let odd = FakeServer::start_apart(json!("file:///etc"), |_| answer(200, &json!({}))).await;
+    picloud(&odd.url, &["invoke", "hello"]).await.expect(Exit::Unreachable);
+    let silent = FakeServer::start_apart(json!(7), |_| ran(with_type(200, "text/plain", "said"))).await;
+    assert_eq!(picloud(&silent.url, &["invoke", "hello"]).await.expect(Exit::Ok).out, "said");
+}
+
+#[tokio::test]
 async fn a_redirect_takes_the_token_nowhere() {
     let other = FakeServer::start(|_| answer(200, &json!({ "items": [] }))).await;
     let location = HeaderValue::try_from(format!("{}/stolen", other.url)).unwrap();

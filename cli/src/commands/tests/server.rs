@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
@@ -25,23 +26,34 @@ pub(crate) struct FakeServer {
 }
 
 impl FakeServer {
-    /// Start one that answers with `answer`.
+    /// Start one that answers with `answer`, and has scripts where it has everything else.
     pub(crate) async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> Self {
+        Self::start_apart(Value::Null, answer).await
+    }
+
+    /// The same with scripts at `public_url`, which it tells whoever asks; that is not remembered.
+    pub(crate) async fn start_apart(
+        public_url: Value,
+        answer: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+    ) -> Self {
+        let about = serde_json::json!({ "public_url": public_url });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
-        let router = Router::new().fallback(move |request: Request| async move {
-            let (head, body) = request.into_parts();
-            let body = to_bytes(body, usize::MAX).await.unwrap();
-            let seen = Seen {
-                line: format!("{} {}", head.method, head.uri),
-                headers: head.headers,
-                body: String::from_utf8_lossy(&body).into_owned(),
-            };
-            log.lock().unwrap().push(seen.clone());
-            answer(&seen)
-        });
+        let router = Router::new().route("/api/v1/server", get(async move || json(200, &about))).fallback(
+            move |request: Request| async move {
+                let (head, body) = request.into_parts();
+                let body = to_bytes(body, usize::MAX).await.unwrap();
+                let seen = Seen {
+                    line: format!("{} {}", head.method, head.uri),
+                    headers: head.headers,
+                    body: String::from_utf8_lossy(&body).into_owned(),
+                };
+                log.lock().unwrap().push(seen.clone());
+                answer(&seen)
+            },
+        );
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, seen }
     }

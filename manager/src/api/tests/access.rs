@@ -10,9 +10,10 @@ use crate::store::app::AppSettings;
 use crate::store::testing::name;
 
 /// Every operation that needs no token.
-const OPEN: [&str; 4] = [
+const OPEN: [&str; 5] = [
     "POST /api/v1/apps/{app}/webhooks/{name}",
     "GET /api/v1/errors/{code}",
+    "GET /api/v1/server",
     "POST /api/v1/session",
     "GET /openapi.json",
 ];

@@ -130,6 +130,7 @@ impl TestApi {
             telemetry: Arc::clone(&telemetry.telemetry),
             auth,
             origin,
+            public_url: None,
             bearers: Bearers { identities, store: test.store.clone(), clock: test.clock.clone() },
             attempts: Arc::default(),
             passwords: crate::password::Passwords::default(),
