@@ -204,8 +204,8 @@ mod tests {
         let ann = name("ann");
         test.store.put_user(&ann, &[], Some("hash"), &Precondition::default()).await.unwrap();
         let stored = test.store.user_password(&ann).await.unwrap().unwrap();
-        let (bearer, _) = test.store.create_session(&stored, SessionKind::Bearer, "").await.unwrap();
-        let (cookie, about) = test.store.create_session(&stored, SessionKind::Cookie, "").await.unwrap();
+        let (bearer, ..) = test.store.create_session(&stored, SessionKind::Bearer, "").await.unwrap();
+        let (cookie, about, _) = test.store.create_session(&stored, SessionKind::Cookie, "").await.unwrap();
         identities.replace(test.store.principals().await.unwrap());
         let now_ms = about.created_ms;
         assert_eq!(identities.of_token(&bearer, now_ms).unwrap().name, "ann");

@@ -64,13 +64,15 @@ impl Publisher {
     ///
     /// The database failed; the set of before is still the published one.
     pub async fn publish(&self) -> Result<(), StoreError> {
-        let _turn = self.0.turn.lock().await;
+        let turn = self.0.turn.lock().await;
         let set = self.0.store.active_set(&self.0.limits, &self.0.quotas).await?;
         let principals = self.0.store.principals().await?;
         let canaries = self.0.store.running_canaries().await?;
         self.0.active.publish(set);
         self.0.identities.replace(principals);
-        for (ended, result) in self.0.canaries.replace(canaries) {
+        let ended = self.0.canaries.replace(canaries);
+        drop(turn);
+        for (ended, result) in ended {
             // The store logs why it fails; what is lost then are numbers for people.
             let _ = self.0.store.keep_canary_result(ended, &result.to_json()).await;
         }

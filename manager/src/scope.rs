@@ -110,6 +110,12 @@ impl fmt::Display for Scope {
 pub struct Scopes(pub Vec<Scope>);
 
 impl Scopes {
+    /// Each as text, in their order.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(Scope::to_string).collect()
+    }
+
     /// Whether everything is allowed.
     #[must_use]
     pub fn allow_server(&self) -> bool {

@@ -48,7 +48,7 @@ impl Diagnostic {
             note(
                 "help",
                 Some(
-                    "the server wants a token: --token, PICLOUD_TOKEN, or client.toml (see --help)"
+                    "the server wants a token: `picloud login`, --token, PICLOUD_TOKEN, or client.toml (see --help)"
                         .to_owned(),
                 ),
             );

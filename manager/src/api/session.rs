@@ -96,11 +96,6 @@ impl From<session::Session> for UserSession {
     }
 }
 
-/// The scopes as texts.
-fn texts(scopes: &Scopes) -> Vec<String> {
-    scopes.0.iter().map(Scope::to_string).collect()
-}
-
 /// No cache on the way may keep the text of a session.
 const NOT_STORED: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
@@ -133,7 +128,7 @@ async fn log_in(state: State, attempt: Attempt) -> Result<Response, Problem> {
     let about = Session {
         kind: "user".to_owned(),
         name: Some(user.to_string()),
-        scopes: texts(&scopes),
+        scopes: scopes.texts(),
         expires_at: Some(timestamp(session.expires_ms)),
         csrf_token,
     };
@@ -160,7 +155,7 @@ async fn get_session(who: Somebody, headers: HeaderMap) -> Response {
         Caller::Known(known) => Session {
             kind: known.kind.clone(),
             name: Some(known.name.clone()),
-            scopes: texts(&known.scopes),
+            scopes: known.scopes.texts(),
             expires_at: known.expires_ms.map(timestamp),
             csrf_token: csrf_token(known, &headers),
         },
@@ -168,7 +163,7 @@ async fn get_session(who: Somebody, headers: HeaderMap) -> Response {
         _ => Session {
             kind: "dev".to_owned(),
             name: None,
-            scopes: texts(&Scopes(vec![Scope::Server])),
+            scopes: Scopes(vec![Scope::Server]).texts(),
             expires_at: None,
             csrf_token: None,
         },

@@ -61,7 +61,7 @@ impl From<token::Token> for Token {
         Self {
             name: token.name,
             prefix: token.prefix,
-            scopes: token.scopes.0.iter().map(Scope::to_string).collect(),
+            scopes: token.scopes.texts(),
             created_at: timestamp(token.created_ms),
             expires_at: token.expires_ms.map(timestamp),
             last_used_at: token.last_used_ms.map(timestamp),

@@ -58,7 +58,7 @@ impl From<user::User> for User {
     fn from(user: user::User) -> Self {
         Self {
             name: user.name,
-            scopes: user.scopes.0.iter().map(Scope::to_string).collect(),
+            scopes: user.scopes.texts(),
             created_at: timestamp(user.created_ms),
             password_changed_at: timestamp(user.password_changed_ms),
             last_used_at: user.last_used_ms.map(timestamp),

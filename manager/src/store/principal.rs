@@ -123,18 +123,52 @@ impl Store {
     pub async fn note_use(&self, principal: i64, session: Option<i64>, at_ms: u64) -> Result<(), StoreError> {
         let write = async {
             let mut tx = self.begin().await?;
-            let notes = [
-                ("update principal set last_used_ms = $1 where id = $2", Some(principal)),
-                ("update session set last_used_ms = $1 where id = $2", session),
-            ];
-            for (update, id) in notes {
-                let Some(id) = id else { continue };
-                sqlx::query(update).bind(to_i64(at_ms)).bind(id).execute(&mut *tx).await?;
-            }
+            note_principal(&mut tx, principal, to_i64(at_ms)).await?;
+            sqlx::query("update session set last_used_ms = $1 where id = $2")
+                .bind(to_i64(at_ms))
+                .bind(session)
+                .execute(&mut *tx)
+                .await?;
             tx.commit().await
         };
         write.await.map_err(failed)
     }
+}
+
+/// Note when a principal was last there.
+pub(super) async fn note_principal(
+    tx: &mut SqliteConnection,
+    principal: i64,
+    at_ms: i64,
+) -> sqlx::Result<()> {
+    let update = "update principal set last_used_ms = $1 where id = $2";
+    sqlx::query(update).bind(at_ms).bind(principal).execute(tx).await?;
+    Ok(())
+}
+
+/// What is read of a principal, to which its scopes come.
+pub(super) trait Scoped {
+    /// What it is with them.
+    type Of;
+
+    /// The identity of the principal.
+    fn principal(&self) -> i64;
+
+    /// The same with its scopes.
+    fn with(self, scopes: Scopes) -> Self::Of;
+}
+
+/// Read the scopes of each principal of which the rest is read.
+pub(super) async fn with_scopes<R: Scoped>(
+    connection: &mut SqliteConnection,
+    rows: Vec<R>,
+) -> sqlx::Result<Vec<R::Of>> {
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let scopes = scopes_of(connection, row.principal()).await?;
+        all.push(row.with(scopes));
+    }
+    Ok(all)
 }
 
 /// The scopes of a principal, in the order in which they were given.

@@ -7,9 +7,11 @@ use picloud_host::ports::StoreError;
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::name::Name;
+use crate::scope::Scopes;
 use crate::store::column::{damaged, to_u64};
+use crate::store::principal::{note_principal, scopes_of};
 use crate::store::token::{TOKEN_PREFIX, hash_of};
-use crate::store::user::StoredPassword;
+use crate::store::user::{StoredPassword, check_unchanged};
 use crate::store::{ChangeError, Store, failed};
 
 /// How the text of every session begins: as a token does, so that whoever looks for one finds the other.
@@ -128,8 +130,8 @@ macro_rules! select_session {
 }
 
 impl Store {
-    /// Log a user in whose password was right a moment ago. The text of the session is in this answer and nowhere else. What
-    /// is over is swept out meanwhile: there is no timer for it.
+    /// Log a user in whose password was right a moment ago. The text of the session is in this answer and nowhere else; with it
+    /// comes what the user may do. What is over is swept out meanwhile: there is no timer for it.
     ///
     /// # Errors
     ///
@@ -140,16 +142,10 @@ impl Store {
         user: &StoredPassword,
         kind: SessionKind,
         client_ip: &str,
-    ) -> Result<(String, Session), ChangeError> {
+    ) -> Result<(String, Session, Scopes), ChangeError> {
         let text = new_text().map_err(|error| StoreError(format!("{error:#}")))?;
         let mut tx = self.begin().await?;
-        let unchanged: Option<i64> =
-            sqlx::query_scalar("select 1 from user_password where principal_id = $1 and hash = $2")
-                .bind(user.principal_id)
-                .bind(&user.hash)
-                .fetch_optional(&mut *tx)
-                .await?;
-        unchanged.ok_or(ChangeError::NoUser)?;
+        check_unchanged(&mut tx, user).await?;
         let now_ms = self.now_ms();
         sweep(&mut tx, user.principal_id, now_ms).await?;
         let row: Row = sqlx::query_as(
@@ -165,8 +161,10 @@ impl Store {
         .bind(client_ip)
         .fetch_one(&mut *tx)
         .await?;
+        note_principal(&mut tx, user.principal_id, now_ms).await?;
+        let scopes = scopes_of(&mut tx, user.principal_id).await?;
         tx.commit().await?;
-        Ok((text, row.try_into()?))
+        Ok((text, row.try_into()?, scopes))
     }
 
     /// End a session. One that is over already is none, too.
@@ -302,6 +300,8 @@ mod tests {
         anns.pop();
         assert_eq!(ids(&test, "ann").await, anns);
         assert_eq!(ids(&test, "bob").await, [bobs]);
+        let there = test.store.user(&name("bob")).await.unwrap().unwrap().last_used_ms;
+        assert_eq!(there, Some(to_u64(test.store.now_ms())), "who logs in is there");
         test.store.delete_session(anns[0]).await.unwrap();
         assert_eq!(ids(&test, "ann").await, anns[1..]);
         test.store.delete_sessions(&name("ann")).await.unwrap();
@@ -352,7 +352,7 @@ mod tests {
     async fn the_database_does_not_hold_the_text_of_a_session() {
         let test = TestStore::new().await;
         let ann = user(&test, "ann").await;
-        let (text, _) = test.store.create_session(&ann, SessionKind::Cookie, "192.0.2.1").await.unwrap();
+        let (text, ..) = test.store.create_session(&ann, SessionKind::Cookie, "192.0.2.1").await.unwrap();
         assert!(text.starts_with(SESSION_PREFIX) && text.starts_with(TOKEN_PREFIX));
         test.store.database.close().await;
         let file = std::fs::read(test.path()).unwrap();

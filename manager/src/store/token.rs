@@ -10,7 +10,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::scope::{Scope, Scopes};
 use crate::store::column::{to_i64, to_u64};
-use crate::store::principal::{check_admin_left, scopes_of, set_scopes};
+use crate::store::principal::{Scoped, check_admin_left, set_scopes, with_scopes};
 use crate::store::{ChangeError, Store, failed};
 
 /// The name of the token that the first start makes.
@@ -210,36 +210,37 @@ impl Store {
                 .bind(i64::from(limit))
                 .fetch_all(&mut *tx)
                 .await?;
-            let mut tokens = Vec::new();
-            for row in rows {
-                tokens.push(with_scopes(&mut tx, row).await?);
-            }
-            Ok(tokens)
+            with_scopes(&mut tx, rows).await
         };
         read.await.map_err(|error: sqlx::Error| failed(error))
     }
 }
 
 async fn find(connection: &mut SqliteConnection, name: &Name) -> sqlx::Result<Option<Token>> {
-    let row: Option<Row> = sqlx::query_as(select_token!("and name = $1"))
+    let rows: Vec<Row> = sqlx::query_as(select_token!("and name = $1"))
         .bind(name.as_str())
-        .fetch_optional(&mut *connection)
+        .fetch_all(&mut *connection)
         .await?;
-    match row {
-        Some(row) => with_scopes(connection, row).await.map(Some),
-        None => Ok(None),
-    }
+    Ok(with_scopes(connection, rows).await?.pop())
 }
 
-async fn with_scopes(connection: &mut SqliteConnection, row: Row) -> sqlx::Result<Token> {
-    Ok(Token {
-        scopes: scopes_of(connection, row.id).await?,
-        name: row.name,
-        prefix: row.token_prefix,
-        created_ms: to_u64(row.created_ms),
-        expires_ms: row.expires_ms.map(to_u64),
-        last_used_ms: row.last_used_ms.map(to_u64),
-    })
+impl Scoped for Row {
+    type Of = Token;
+
+    fn principal(&self) -> i64 {
+        self.id
+    }
+
+    fn with(self, scopes: Scopes) -> Token {
+        Token {
+            name: self.name,
+            prefix: self.token_prefix,
+            scopes,
+            created_ms: to_u64(self.created_ms),
+            expires_ms: self.expires_ms.map(to_u64),
+            last_used_ms: self.last_used_ms.map(to_u64),
+        }
+    }
 }
 
 /// Give the name a new token that may do everything.

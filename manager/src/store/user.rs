@@ -7,7 +7,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::scope::{Scope, Scopes};
 use crate::store::column::to_u64;
-use crate::store::principal::{check_admin_left, scopes_of, set_scopes};
+use crate::store::principal::{Scoped, check_admin_left, set_scopes, with_scopes};
 use crate::store::script::Put;
 use crate::store::session::end_all;
 use crate::store::{ChangeError, Precondition, Store, failed};
@@ -36,8 +36,7 @@ impl User {
     /// The entity tag, without quotes. It is another one for another user of the same name.
     #[must_use]
     pub fn tag(&self) -> String {
-        let scopes: Vec<String> = self.scopes.0.iter().map(Scope::to_string).collect();
-        SourceHash::of(&serde_json::json!([self.id, scopes]).to_string()).to_hex()
+        SourceHash::of(&serde_json::json!([self.id, self.scopes.texts()]).to_string()).to_hex()
     }
 }
 
@@ -131,13 +130,7 @@ impl Store {
         hash: &str,
     ) -> Result<(), ChangeError> {
         let mut tx = self.begin().await?;
-        let unchanged: Option<i64> =
-            sqlx::query_scalar("select 1 from user_password where principal_id = $1 and hash = $2")
-                .bind(before.principal_id)
-                .bind(&before.hash)
-                .fetch_optional(&mut *tx)
-                .await?;
-        unchanged.ok_or(ChangeError::NoUser)?;
+        check_unchanged(&mut tx, before).await?;
         set_password(&mut tx, before.principal_id, hash, self.now_ms()).await?;
         tx.commit().await?;
         Ok(())
@@ -182,11 +175,7 @@ impl Store {
                 .bind(i64::from(limit))
                 .fetch_all(&mut *tx)
                 .await?;
-            let mut users = Vec::new();
-            for row in rows {
-                users.push(with_scopes(&mut tx, row).await?);
-            }
-            Ok(users)
+            with_scopes(&mut tx, rows).await
         };
         read.await.map_err(|error: sqlx::Error| failed(error))
     }
@@ -226,6 +215,24 @@ async fn insert(
     Ok(sqlx::query_scalar(insert).bind(name.as_str()).bind(now_ms).fetch_one(&mut *tx).await?)
 }
 
+/// Refuse what was decided by a password that is not the user's any more, or of a user who is gone.
+///
+/// # Errors
+///
+/// [`ChangeError::NoUser`]; the database failed.
+pub(super) async fn check_unchanged(
+    tx: &mut SqliteConnection,
+    known: &StoredPassword,
+) -> Result<(), ChangeError> {
+    let unchanged: Option<i64> =
+        sqlx::query_scalar("select 1 from user_password where principal_id = $1 and hash = $2")
+            .bind(known.principal_id)
+            .bind(&known.hash)
+            .fetch_optional(tx)
+            .await?;
+    unchanged.map(|_| ()).ok_or(ChangeError::NoUser)
+}
+
 /// Set a password, and end every session that another one has opened.
 async fn set_password(tx: &mut SqliteConnection, user: i64, hash: &str, now_ms: i64) -> sqlx::Result<()> {
     end_all(tx, user).await?;
@@ -242,25 +249,30 @@ async fn set_password(tx: &mut SqliteConnection, user: i64, hash: &str, now_ms: 
 }
 
 async fn find(connection: &mut SqliteConnection, name: &Name) -> sqlx::Result<Option<User>> {
-    let row: Option<Row> = sqlx::query_as(select_user!("and p.name = $1"))
+    let rows: Vec<Row> = sqlx::query_as(select_user!("and p.name = $1"))
         .bind(name.as_str())
-        .fetch_optional(&mut *connection)
+        .fetch_all(&mut *connection)
         .await?;
-    match row {
-        Some(row) => with_scopes(connection, row).await.map(Some),
-        None => Ok(None),
-    }
+    Ok(with_scopes(connection, rows).await?.pop())
 }
 
-async fn with_scopes(connection: &mut SqliteConnection, row: Row) -> sqlx::Result<User> {
-    Ok(User {
-        scopes: scopes_of(connection, row.id).await?,
-        id: row.id,
-        name: row.name,
-        created_ms: to_u64(row.created_ms),
-        password_changed_ms: to_u64(row.changed_ms),
-        last_used_ms: row.last_used_ms.map(to_u64),
-    })
+impl Scoped for Row {
+    type Of = User;
+
+    fn principal(&self) -> i64 {
+        self.id
+    }
+
+    fn with(self, scopes: Scopes) -> User {
+        User {
+            id: self.id,
+            name: self.name,
+            scopes,
+            created_ms: to_u64(self.created_ms),
+            password_changed_ms: to_u64(self.changed_ms),
+            last_used_ms: self.last_used_ms.map(to_u64),
+        }
+    }
 }
 
 #[cfg(test)]

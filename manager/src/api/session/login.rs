@@ -81,12 +81,7 @@ pub(super) async fn log_in(state: &State, attempt: Attempt) -> Result<(String, S
     let begun = Subject::SessionsOf(stand_in(&user));
     state.attempts.failed(begun, ANYWHERE, state.clock.now_ms()).map_err(too_often)?;
     let (store, ip) = (state.store.clone(), address.to_string());
-    let change = async move {
-        let (text, session) = store.create_session(&stored, kind, &ip).await?;
-        // It has been there a moment ago; who is gone by now finds so with the next request.
-        let scopes = store.user(&user).await?.ok_or(ChangeError::NoUser)?.scopes;
-        Ok((text, session, scopes))
-    };
+    let change = async move { store.create_session(&stored, kind, &ip).await };
     state.publisher.change(change).await.map_err(|error| match error {
         ChangeError::NoUser => wrong(),
         other => other.into(),
