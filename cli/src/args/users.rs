@@ -45,6 +45,18 @@ Examples:
         #[command(flatten)]
         password: PasswordInput,
     },
+    /// List where a user is logged in, or end all of that
+    #[command(after_help = "\
+Examples:
+  picloud users sessions ann
+  picloud users sessions ann --end             ann has to log in again, everywhere")]
+    Sessions {
+        /// The user's name
+        name: String,
+        /// End them all
+        #[arg(long)]
+        end: bool,
+    },
     /// Delete a user
     Rm {
         /// The user's name

@@ -42,6 +42,11 @@ pub async fn run(args: &UsersArgs, api: &Api, terminal: &mut Terminal) -> Result
             api.send(json_call(Method::PUT, format!("{}/password", path(name)), &body)).await?;
             done("set", "name", name, terminal)
         }
+        Some(UsersCommand::Sessions { name, end: true }) => {
+            api.send(Call::api(Method::DELETE, format!("{}/sessions", path(name)))).await?;
+            done("logged out", "name", name, terminal)
+        }
+        Some(UsersCommand::Sessions { name, end: false }) => sessions(name, api, terminal).await,
         Some(UsersCommand::Rm { name }) => {
             api.send(Call::api(Method::DELETE, path(name))).await?;
             done("deleted", "name", name, terminal)
@@ -77,6 +82,24 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
         ]);
     }
     print(&table, items.is_empty(), "there are no users", terminal)
+}
+
+async fn sessions(name: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let items = api.list(&format!("{}/sessions", path(name)), &[], None).await?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "items": items }));
+    }
+    let mut table = Table::new(&["LOGGED IN", "KIND", "FROM", "LAST USED", "ENDS"]);
+    for session in &items {
+        table.row(vec![
+            local(&session["created_at"]),
+            text(session, "kind"),
+            text(session, "client_ip"),
+            local(&session["last_used_at"]),
+            local(&session["expires_at"]),
+        ]);
+    }
+    print(&table, items.is_empty(), &format!("{name} is logged in nowhere"), terminal)
 }
 
 async fn create(new: &NewUser, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {

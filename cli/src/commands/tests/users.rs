@@ -24,6 +24,26 @@ async fn users_are_listed_with_what_they_may_do() {
 }
 
 #[tokio::test]
+async fn where_a_user_is_logged_in_is_listed_and_ended() {
+    let session = json!({
+        "id": 4, "kind": "cookie", "client_ip": "192.0.2.7",
+        "created_at": "then", "last_used_at": "now", "expires_at": "soon",
+    });
+    let server = FakeServer::start(move |seen| match seen.line.as_str() {
+        line if line.starts_with("GET ") => answer(200, &json!({ "items": [session], "next_cursor": null })),
+        _ => answer(204, &json!(null)),
+    })
+    .await;
+    let ran = picloud(&server.url, &["users", "sessions", "ann"]).await.expect(Exit::Ok);
+    let rows: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(rows[0], "LOGGED IN  KIND    FROM       LAST USED  ENDS");
+    assert_eq!(rows[1], "then       cookie  192.0.2.7  now        soon");
+    let ran = picloud(&server.url, &["users", "sessions", "ann", "--end"]).await.expect(Exit::Ok);
+    assert_eq!(ran.out, "logged out  ann\n");
+    assert_eq!(server.lines().pop().unwrap(), "DELETE /api/v1/users/ann/sessions");
+}
+
+#[tokio::test]
 async fn a_password_comes_from_standard_input_and_is_sent_once() {
     let server = FakeServer::start(|_| answer(201, &json!({ "name": "ann" }))).await;
     // What the tests type is `[1]`.
