@@ -72,6 +72,7 @@ async fn make(from: &Path, to: &Path, terminal: &Terminal) -> anyhow::Result<Don
     let migrated = migrated.with_context(|| format!("{} cannot be used", from.display()))?;
 
     let file = File::open(&new)?;
+    data_dir::give_to_owner(&file, workshop.parent())?;
     file.sync_all()?;
     let bytes = file.metadata()?.len();
     // A link fails if the name is there, where renaming would replace what has appeared meanwhile.

@@ -43,7 +43,7 @@ async fn restore(backup: &Path, config: &ServeConfig) -> anyhow::Result<Option<S
     let data = DataDir::open(&config.data_dir)?;
     let new = data.path("picloud.db.restore");
     let _ = std::fs::remove_file(&new);
-    std::fs::copy(backup, &new).with_context(|| format!("cannot copy {}", backup.display()))?;
+    let file = copy(backup, &new).with_context(|| format!("cannot copy {}", backup.display()))?;
     let checked = check(&new).await;
     if checked.is_err() {
         ["", "-wal", "-shm"]
@@ -51,11 +51,19 @@ async fn restore(backup: &Path, config: &ServeConfig) -> anyhow::Result<Option<S
             .for_each(|end| drop(std::fs::remove_file(format!("{}{end}", new.display()))));
     }
     checked.with_context(|| format!("{} is no sound backup", backup.display()))?;
-    File::open(&new)?.sync_all()?;
+    data_dir::give_to_owner(&file, &data.path("."))?;
+    file.sync_all()?;
     let kept = put_aside(&data)?;
     std::fs::rename(&new, data.path(DATABASE))?;
     File::open(data.path("."))?.sync_all()?;
     Ok(kept)
+}
+
+/// As [`std::fs::copy`], but into a file that nobody else has put there.
+fn copy(from: &Path, to: &Path) -> std::io::Result<File> {
+    let mut copied = File::create_new(to)?;
+    std::io::copy(&mut File::open(from)?, &mut copied)?;
+    Ok(copied)
 }
 
 /// Open it as a server would, which brings it up to date, and look whether it is whole.

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 /// Everything that may be in the folder; nothing else is ever deleted.
 const FILES: [&str; 8] = [
@@ -40,6 +41,9 @@ impl Workshop {
             _ => {}
         }
         let lock = File::open(&folder).with_context(with)?;
+        // What somebody else has made could lead elsewhere.
+        let owner = lock.metadata().with_context(with)?.uid();
+        ensure!(owner == rustix::process::geteuid().as_raw(), "{} is another user's", folder.display());
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => bail!("another command makes {}", file.display()),
