@@ -70,6 +70,49 @@ async fn colours_are_for_terminals_that_want_them() {
 }
 
 #[tokio::test]
+async fn long_work_shows_how_far_it_is_to_people_and_to_nobody_else() {
+    let (site, server) = project().await;
+    let many = "for n in 1 2 3 4 5; do echo 42 > scripts/more$n.rhai; done";
+    shell(&site, &server, many).await;
+    let (said, code) = on_terminal(&site, &server, "", "picloud deploy").await;
+    // A bar is drawn over and over, and is gone at the end.
+    assert!(code == Some(0) && said.contains("] 1/6") && said.contains("] 5/6"), "{said:?}");
+    let last = said.trim_end().rsplit('\r').find(|line| !line.trim().is_empty()).unwrap();
+    assert!(last.ends_with("6 created"), "{said:?}");
+    for (line, bar) in [
+        ("picloud backup one.backup", "KiB"),
+        ("picloud apps export default one.tar.gz", "B"),
+        ("picloud apps import one.tar.gz --as other", "B"),
+    ] {
+        let (said, code) = on_terminal(&site, &server, "", line).await;
+        let drawn = said.split('\r').any(|drawn| drawn.contains('[') && drawn.contains(bar));
+        assert!(code == Some(0) && drawn, "{line}: {said:?}");
+    }
+    for line in ["picloud deploy", "picloud backup two.backup", "picloud apps export default two.tar.gz"] {
+        let (said, code) = shell(&site, &server, line).await;
+        assert!(code == Some(0) && !said.contains(['\r', '\u{1b}']), "{line}: {said:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_shell_completes_commands_and_flags() {
+    let (site, server) = project().await;
+    let complete = async |words: &str| {
+        let line = format!(
+            "bash -c 'eval \"$(picloud completions bash)\"; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _picloud picloud \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; \
+             echo ${{COMPREPLY[@]}}'"
+        );
+        shell(&site, &server, &line).await.0.trim().to_owned()
+    };
+    assert_eq!(complete("picloud rollb").await, "rollback");
+    assert_eq!(complete("picloud users sess").await, "sessions");
+    assert_eq!(complete("picloud deploy --dry").await, "--dry-run");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn top_gives_the_screen_back_when_it_is_interrupted() {
     let (site, server) = project().await;
     server.deploy("busy", "42").await;

@@ -62,7 +62,10 @@ pub(super) fn in_common_form(text: &str) -> String {
     while let Some(first) = rest.chars().next() {
         let id = matching(rest, ID).map(|length| (length, "ID"));
         let time = TIMES.iter().find_map(|time| matching(rest, time)).map(|length| (length, "TIME"));
-        let found = id.or(time).or_else(|| duration(rest, &form).map(|length| (length, "N")));
+        let token =
+            rest.strip_prefix("picloud_").and_then(|rest| rest.find("...")).map(|end| (end + 11, "TOKEN"));
+        let token = token.filter(|(length, _)| *length == 17);
+        let found = id.or(time).or(token).or_else(|| duration(rest, &form).map(|length| (length, "N")));
         let found = found.or_else(|| thousands(rest, &form).map(|length| (length, "F")));
         let (length, word) = found.unwrap_or((first.len_utf8(), &rest[..first.len_utf8()]));
         if !(word == " " && (form.ends_with(' ') || form.ends_with('\n'))) {
@@ -71,6 +74,34 @@ pub(super) fn in_common_form(text: &str) -> String {
         rest = &rest[length..];
     }
     form.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// The text with what is secret of each token left out.
+pub(super) fn without_tokens(text: &str) -> String {
+    // As much as the server shows of a token.
+    const SHOWN: usize = 14;
+    let is_rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut cut = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("picloud_") {
+        let token = rest[at..].find(|c| !is_rest(c)).unwrap_or(rest.len() - at);
+        cut.push_str(&rest[..at + token.min(SHOWN)]);
+        if token > SHOWN {
+            cut.push_str("...");
+        }
+        rest = &rest[at + token..];
+    }
+    cut + rest
+}
+
+/// The text with the same word for each number that stands alone.
+pub(super) fn without_counts(text: &str) -> String {
+    let is_count =
+        |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let lines = text.lines().map(|line| {
+        line.split(' ').map(|word| if is_count(word) { "N" } else { word }).collect::<Vec<_>>().join(" ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The length of a number before ` ms` or ` s`, which is no part of another word.
@@ -121,6 +152,12 @@ fn what_differs_between_runs_has_the_same_form() {
     check("fuel 1 000", "fuel 27 000 001");
     assert_ne!(in_common_form("2  500  1 000"), in_common_form("2  200  1 000"));
     assert_ne!(in_common_form("version 1"), in_common_form("version 2"));
+    let shown = without_tokens("made  picloud_h3Jk9wAbCdEf-_0 for\npicloud_h3Jk9w and picloud_");
+    assert_eq!(shown, "made  picloud_h3Jk9w... for\npicloud_h3Jk9w and picloud_");
+    check("made picloud_h3Jk9w...\n", "made picloud_000000...\n");
+    let counts = |text: &str| without_counts(&in_common_form(text));
+    assert_eq!(counts("2  canary  25  25"), counts("2  canary  7  1 000").replace('F', "N"));
+    assert_ne!(counts("v1 2"), counts("v2 2"));
     assert_eq!(in_common_form("1 000 fuel in 3.1 ms, ü 5 s"), "F fuel in N ms, ü N s");
 }
 

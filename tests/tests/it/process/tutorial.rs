@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use picloud_tests::{Process, Site};
 
-use super::transcript::{Block, ids, in_common_form, page, parse};
+use super::transcript::{Block, ids, in_common_form, page, parse, without_counts, without_tokens};
 
 /// Where the page says that the server is.
 const SHOWN: &str = "http://127.0.0.1:8080";
@@ -51,8 +52,8 @@ impl Reader {
         for line in typed.lines() {
             if let Some(folder) = line.strip_prefix("cd ") {
                 self.folder = self.folder.join(folder);
-            } else if line == "picloud serve --dev" {
-                self.server = Some(self.site.serve(&["--dev"]).await);
+            } else if let Some(flags) = line.strip_prefix("picloud serve") {
+                self.serve(&flags.split_whitespace().collect::<Vec<_>>()).await;
             } else {
                 self.run(line).await;
             }
@@ -60,8 +61,29 @@ impl Reader {
         typed
     }
 
+    /// Start a server, after the one before has ended as with Ctrl-C.
+    async fn serve(&mut self, flags: &[&str]) {
+        if let Some(before) = self.server.take() {
+            before.stop().await;
+        }
+        let mut server = self.site.serve(flags).await;
+        if !flags.contains(&"--dev") {
+            server.printed_token().await;
+            // The last that it does before it waits.
+            while !server.log().contains("the command line uses this server now") {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        self.printed = server.out();
+        self.server = Some(server);
+    }
+
     async fn run(&mut self, line: &str) {
-        let mut command = self.site.shell(line);
+        let line = match &self.server {
+            Some(server) => line.replace(SHOWN, &server.url),
+            None => line.to_owned(),
+        };
+        let mut command = self.site.shell(&line);
         command.current_dir(&self.folder).env("TZ", "UTC");
         if let Some(server) = &self.server {
             command.env("PICLOUD_SERVER", &server.url).env("PICLOUD_DATA_DIR", self.site.data());
@@ -87,7 +109,17 @@ impl Reader {
     /// Hold what was printed against what the page says.
     fn compare(&mut self, said: &str) -> Result<(), String> {
         self.ids.extend(ids(said).into_iter().zip(ids(&self.printed)));
-        let (said, printed) = (in_common_form(said), in_common_form(&self.printed));
+        self.printed = without_tokens(&self.printed);
+        self.hold(in_common_form(said), in_common_form(&self.printed))
+    }
+
+    /// The same where how many there were of something differs from run to run.
+    fn compare_but_counts(&self, said: &str) -> Result<(), String> {
+        let form = |text: &str| without_counts(&in_common_form(text));
+        self.hold(form(said), form(&self.printed))
+    }
+
+    fn hold(&self, said: String, printed: String) -> Result<(), String> {
         if said == printed {
             Ok(())
         } else {
@@ -111,6 +143,12 @@ async fn the_tutorial_is_what_happens() {
             }
             Block::Code { info, text } if info == "text" => {
                 if let Err(why) = reader.compare(text) {
+                    wrong.push(why);
+                }
+                text.clone_from(&reader.printed);
+            }
+            Block::Code { info, text } if info == "text counts" => {
+                if let Err(why) = reader.compare_but_counts(text) {
                     wrong.push(why);
                 }
                 text.clone_from(&reader.printed);
