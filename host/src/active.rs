@@ -2,7 +2,8 @@
 //! hot path reads no database and takes no lock, and a call keeps the version it started with.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -126,13 +127,16 @@ pub struct Canary {
 }
 
 impl ActiveScript {
-    /// The version that the call with this id, a UUIDv7, goes to. The same one each time for the same id; over many of them
-    /// as many go to the canary as should, since the end of such an id is random.
+    /// The version that the call with this id goes to. The same one each time for the same id, as long as the server runs; over
+    /// many of them as many go to the canary as should. Callers get to know the ids of their calls before they run, and must not
+    /// know which version that will be: they could cancel what does not suit them, and so decide how the canary does.
     #[must_use]
     pub fn version_for(&self, execution_id: Uuid) -> &Arc<ScriptRef> {
+        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let Some(canary) = &self.canary else { return &self.script };
-        // The last 32 bits, as a number below 100.
-        let part = ((execution_id.as_u128() & u128::from(u32::MAX)) * 100) >> 32;
+        let hash = SECRET.hash_one((canary.script.version_id, execution_id));
+        // A number below 100.
+        let part = (u128::from(hash) * 100) >> 64;
         if part < u128::from(canary.percent) { &canary.script } else { &self.script }
     }
 }
