@@ -91,6 +91,14 @@ const CHANGING: &[&str] = &[
     "via",
     "x-real-ip",
     "x-request-id",
+    // Of those that proxies add only what is about the connection: others say who the caller is.
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
 ];
 
 /// A hash of everything that must be the same in a repeated request. It is not stored itself: what is made of it is not
@@ -115,7 +123,7 @@ impl Sameness {
         add(principal.map_or("", |principal| &principal.name).as_bytes());
         // Any of them may be what a script lets its caller in by.
         let mut names: Vec<&str> = call.headers.keys().map(http::HeaderName::as_str).collect();
-        names.retain(|name| !CHANGING.contains(name) && !name.starts_with("x-forwarded-"));
+        names.retain(|name| !CHANGING.contains(name));
         names.sort_unstable();
         for name in names {
             let values = values(&call.headers, name);
@@ -182,6 +190,7 @@ mod tests {
             call(header("authorization", "b")),
             call(header("cookie", "b")),
             call(header("x-api-key", "b")),
+            call(header("x-forwarded-user", "b")),
             Sameness::of("/default/s", Some(&ann), &post).fingerprint(),
             Sameness::of(
                 "/default/t",
@@ -198,7 +207,7 @@ mod tests {
         assert_eq!(others, [all[0]; 3]);
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 11);
+        assert_eq!(all.len(), 12);
     }
 
     #[test]
