@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use picloud_host::call;
 use picloud_host::ports::{Clock, Principals};
 
@@ -159,15 +159,31 @@ impl Bearers {
 
 impl Principals for Bearers {
     fn take(&self, app: &str, headers: &mut HeaderMap) -> Option<call::Principal> {
-        let token = bearer(headers)?;
         // Others are none of ours, and a script may know what they are.
-        if !token.starts_with(TOKEN_PREFIX) {
-            return None;
-        }
-        let known = self.find(token);
-        headers.remove(header::AUTHORIZATION);
+        let known = bearer(headers)
+            .filter(|token| token.starts_with(TOKEN_PREFIX))
+            .and_then(|token| self.find(token));
+        hide_tokens(headers);
         let known = known.filter(|known| known.scopes.allow(app, Permission::Invoke))?;
         Some(call::Principal { kind: known.kind.clone(), name: known.name.clone() })
+    }
+}
+
+/// Take out everything that may have a token of ours in it, in whatever form somebody has sent it.
+fn hide_tokens(headers: &mut HeaderMap) {
+    let has_token = |value: &HeaderValue| {
+        value.as_bytes().windows(TOKEN_PREFIX.len()).any(|part| part == TOKEN_PREFIX.as_bytes())
+    };
+    for name in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION] {
+        if !headers.get_all(&name).iter().any(has_token) {
+            continue;
+        }
+        let others: Vec<HeaderValue> =
+            headers.get_all(&name).iter().filter(|value| !has_token(value)).cloned().collect();
+        headers.remove(&name);
+        for value in others {
+            headers.append(&name, value);
+        }
     }
 }
 
@@ -182,6 +198,27 @@ mod tests {
     use super::*;
     use crate::store::Precondition;
     use crate::store::testing::{TestStore, name};
+
+    #[test]
+    fn no_token_of_ours_reaches_a_script_in_whatever_form_it_comes() {
+        let left = |values: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in values {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            hide_tokens(&mut headers);
+            headers.values().map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        for value in ["Bearer picloud_a", "bearer\tpicloud_a", "Token picloud_session_a", "picloud_a"] {
+            for name in ["authorization", "proxy-authorization"] {
+                assert!(left(&[(name, value)]).is_empty(), "{name}: {value}");
+            }
+        }
+        let both =
+            [("authorization", "Basic YTpi"), ("authorization", "Bearer picloud_a"), ("x-a", "picloud_a")];
+        assert_eq!(left(&both), ["picloud_a", "Basic YTpi"], "others are none of ours");
+        assert_eq!(left(&[("authorization", "Bearer other")]), ["Bearer other"]);
+    }
 
     #[tokio::test]
     async fn a_token_is_known_until_it_expires_or_is_gone() {
