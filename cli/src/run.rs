@@ -103,7 +103,7 @@ async fn execute(
         services: Services { grants: Arc::new(grants), server: false, ..services },
     };
     let executor = Arc::new(tokio::task::spawn_blocking(|| Executor::new(config)).await??);
-    Ok(match executor.load(source, &request.limits).await {
+    Ok(match executor.load(request.script.app_id, source, &request.limits).await.0 {
         Ok(_) => executor.execute(request.clone()).await,
         Err(failure) => Outcome::failed(Cost::default(), failure),
     })

@@ -173,7 +173,7 @@ async fn control_plane(
     ingress: &Arc<Ingress>,
     (schedules, grants, running): (Arc<Scheduler>, Arc<Grants>, Arc<RunningCalls>),
     gauges: ReadGauges,
-    public_url: Option<Arc<str>>,
+    public_url: api::PublicUrl,
 ) -> Result<(axum::Router, axum::Router)> {
     storage.publisher.publish().await.context("cannot read the scripts")?;
     let state = api::State {
@@ -340,12 +340,15 @@ fn announce(config: &ServeConfig, server: &Server, env: &Env) {
     if let Some(token) = &server.new_token {
         println!("The admin token, shown only now:\n\n    {token}\n");
     }
-    if !address.ip().is_loopback() || (!config.dev && server.new_token.is_none()) {
+    if !address.ip().is_loopback() {
         return;
     }
     match write_client_file(env, &url, server.new_token.as_deref()) {
         Ok(WrittenFile::Written(path)) => {
-            tracing::info!(path = %path.display(), "the command line uses this server now")
+            tracing::info!(path = %path.display(), "the command line uses this server now");
+            if !config.dev && server.new_token.is_none() {
+                tracing::info!("somebody may do everything already, so no token was made: picloud login");
+            }
         }
         Ok(_) => {}
         Err(error) => {

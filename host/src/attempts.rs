@@ -73,12 +73,12 @@ impl Attempts {
         }
     }
 
-    /// Count a failure of an address.
+    /// Count a failure of an address, or of [`Subject::SessionsOf`] a success.
     ///
     /// # Errors
     ///
     /// There were too many: how many milliseconds to wait before the next one.
-    pub fn failed(&self, subject: Subject, address: IpAddr, now_ms: u64) -> Result<(), u64> {
+    pub fn count(&self, subject: Subject, address: IpAddr, now_ms: u64) -> Result<(), u64> {
         let mut until = self.lock();
         if until.len() >= ADDRESSES {
             until.retain(|_, until_ms| *until_ms > now_ms);
@@ -139,30 +139,30 @@ mod tests {
         let attempts = Attempts::default();
         let mine = address("192.0.2.1");
         for _ in 0..10 {
-            assert_eq!(attempts.failed(TOKENS, mine, 1000), Ok(()));
+            assert_eq!(attempts.count(TOKENS, mine, 1000), Ok(()));
         }
-        assert_eq!(attempts.failed(TOKENS, mine, 1000), Err(6000));
-        assert_eq!(attempts.failed(TOKENS, mine, 3000), Err(4000));
-        assert_eq!(attempts.failed(TOKENS, mine, 7000), Ok(()));
-        assert!(attempts.failed(TOKENS, mine, 7000).is_err());
-        assert_eq!(attempts.failed(TOKENS, address("192.0.2.2"), 7000), Ok(()), "others are not hurt");
+        assert_eq!(attempts.count(TOKENS, mine, 1000), Err(6000));
+        assert_eq!(attempts.count(TOKENS, mine, 3000), Err(4000));
+        assert_eq!(attempts.count(TOKENS, mine, 7000), Ok(()));
+        assert!(attempts.count(TOKENS, mine, 7000).is_err());
+        assert_eq!(attempts.count(TOKENS, address("192.0.2.2"), 7000), Ok(()), "others are not hurt");
         assert!(attempts.check(TOKENS, mine, 7000).is_err(), "a right guess must not be told either");
         assert_eq!(attempts.check(Subject::Passwords(AppId(1)), mine, 7000), Ok(()));
         assert_eq!(attempts.check(TOKENS, address("192.0.2.9"), 7000), Ok(()));
         // A clock that is set back makes nobody wait for longer than the bucket is deep.
-        assert!(attempts.failed(TOKENS, mine, 0).unwrap_err() <= 70_000);
+        assert!(attempts.count(TOKENS, mine, 0).unwrap_err() <= 70_000);
     }
 
     #[test]
     fn who_has_many_addresses_does_not_make_what_was_tried_at_a_user_forgotten() {
         let (attempts, user) = (Attempts::default(), Subject::LoginsOf(1));
         for _ in 0..100 {
-            attempts.failed(user, ANYWHERE, 0).unwrap();
+            attempts.count(user, ANYWHERE, 0).unwrap();
         }
         for number in 0..3 * ADDRESSES as u32 {
-            let _ = attempts.failed(TOKENS, Ipv4Addr::from_bits(number).into(), 0);
+            let _ = attempts.count(TOKENS, Ipv4Addr::from_bits(number).into(), 0);
         }
-        assert!(attempts.failed(user, ANYWHERE, 0).is_err());
+        assert!(attempts.count(user, ANYWHERE, 0).is_err());
         assert!(attempts.lock().len() <= ADDRESSES);
     }
 
@@ -171,41 +171,41 @@ mod tests {
         let attempts = Attempts::default();
         let mine = address("192.0.2.1");
         for _ in 0..1000 {
-            attempts.failed(Subject::Logins, mine, 0).unwrap();
+            attempts.count(Subject::Logins, mine, 0).unwrap();
             attempts.forgive(Subject::Logins, mine);
         }
         for _ in 0..10 {
-            attempts.failed(Subject::Logins, mine, 0).unwrap();
+            attempts.count(Subject::Logins, mine, 0).unwrap();
         }
-        assert!(attempts.failed(Subject::Logins, mine, 0).is_err());
+        assert!(attempts.count(Subject::Logins, mine, 0).is_err());
         attempts.forgive(Subject::Logins, address("192.0.2.2"));
         let user = Subject::LoginsOf(1);
         for _ in 0..100 {
-            attempts.failed(user, ANYWHERE, 0).unwrap();
+            attempts.count(user, ANYWHERE, 0).unwrap();
         }
-        assert_eq!(attempts.failed(user, ANYWHERE, 0), Err(6000));
-        assert_eq!(attempts.failed(Subject::LoginsOf(2), ANYWHERE, 0), Ok(()));
+        assert_eq!(attempts.count(user, ANYWHERE, 0), Err(6000));
+        assert_eq!(attempts.count(Subject::LoginsOf(2), ANYWHERE, 0), Ok(()));
     }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_and_an_address_in_another_form_as_itself() {
         let attempts = Attempts::default();
         for last in 0..10 {
-            attempts.failed(TOKENS, address(&format!("2001:db8:1:2::{last}")), 0).unwrap();
+            attempts.count(TOKENS, address(&format!("2001:db8:1:2::{last}")), 0).unwrap();
         }
-        assert!(attempts.failed(TOKENS, address("2001:db8:1:2:ffff::1"), 0).is_err());
-        assert_eq!(attempts.failed(TOKENS, address("2001:db8:1:3::1"), 0), Ok(()));
+        assert!(attempts.count(TOKENS, address("2001:db8:1:2:ffff::1"), 0).is_err());
+        assert_eq!(attempts.count(TOKENS, address("2001:db8:1:3::1"), 0), Ok(()));
         for _ in 0..10 {
-            attempts.failed(TOKENS, address("192.0.2.1"), 0).unwrap();
+            attempts.count(TOKENS, address("192.0.2.1"), 0).unwrap();
         }
-        assert!(attempts.failed(TOKENS, address("::ffff:192.0.2.1"), 0).is_err());
+        assert!(attempts.count(TOKENS, address("::ffff:192.0.2.1"), 0).is_err());
     }
 
     #[test]
     fn memory_has_a_bound() {
         let attempts = Attempts::default();
         for n in 0..30_000_u32 {
-            let _ = attempts.failed(TOKENS, IpAddr::V4(n.into()), u64::from(n));
+            let _ = attempts.count(TOKENS, IpAddr::V4(n.into()), u64::from(n));
         }
         assert!(attempts.0.lock().unwrap().len() <= ADDRESSES);
     }

@@ -21,6 +21,9 @@ pub const BUILT_IN_ROUTE: &str = "/{app}/{script}";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AppId(pub i64);
 
+/// What stands for an app where scripts run that belong to none.
+pub(crate) const NO_APP: AppId = AppId(0);
+
 /// Identifies one immutable version of a script in storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VersionId(pub i64);

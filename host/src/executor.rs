@@ -6,17 +6,20 @@ mod secrecy;
 mod trial;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tokio::sync::Semaphore;
 
 use crate::answer::KeepAnswer;
 use crate::aot::AotCache;
 use crate::budget::Budget;
-use crate::call::{Answer, Cost, ExecRequest, Failure, Fault, Outcome, Payload, ScriptRef, SourceHash};
+use crate::call::{
+    Answer, AppId, Cost, ExecRequest, Failure, Fault, NO_APP, Outcome, Payload, ScriptRef, SourceHash,
+};
 use crate::engine::GuestEngine;
 use crate::event::EventOp;
+use crate::fair::FairSemaphore;
 pub use crate::image::ImageStats;
 use crate::image::{Image, ImageCache};
 use crate::limits::Limits;
@@ -34,6 +37,12 @@ const MAX_RERUNS: u32 = 24;
 
 /// From this rerun on the call waits a little before it tries again.
 const PATIENCE: u32 = 8;
+
+/// Uploads of one app that may wait for a sandbox: each holds its source.
+const MAX_WAITING_LOADS: usize = 64;
+
+/// How long an upload may wait for one.
+const LOAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an executor is made of.
 pub struct ExecutorConfig {
@@ -58,7 +67,7 @@ pub struct Executor {
     services: Services,
     /// One permit for each sandbox that is kept for uploads. A call loads its cold script in its own, and does not wait
     /// for uploads.
-    loads: Arc<Semaphore>,
+    loads: FairSemaphore,
     /// The sandboxes that are kept for scripts which scripts call.
     nested: NestedSlots,
 }
@@ -76,7 +85,7 @@ impl Executor {
             images: Arc::new(ImageCache::new(config.image_cache_bytes)),
             scripts: config.scripts,
             services: config.services,
-            loads: Arc::new(Semaphore::new(config.budget.load_slots())),
+            loads: FairSemaphore::new(config.budget.load_slots()),
             nested: NestedSlots::new(config.budget.nested_slots()),
         })
     }
@@ -93,7 +102,7 @@ impl Executor {
     ///
     /// As those of [`Loader::load`](crate::loader::Loader::load).
     pub async fn tests(&self, source: &str, limits: &Limits) -> Result<Vec<String>, Failure> {
-        Ok(self.loaded(source, limits).await?.tests.clone())
+        Ok(self.loaded(NO_APP, source, limits).await.0?.tests.clone())
     }
 
     /// Run a call to its end: image, sandbox, commit, and again if what it read has changed meanwhile.
@@ -218,30 +227,53 @@ impl Executor {
                 })?;
             let source = source
                 .ok_or_else(|| Failure::new(Code::ScriptNotFound, "the script has just been deleted"))?;
-            self.build(&source, limits, deadline).await
+            self.build(script.app_id, &source, limits, deadline).await.0
         };
         self.images.get_or_build(script.source_hash, build).await.map_err(at_call)
     }
 
-    async fn build(&self, source: &str, limits: &Limits, deadline: Instant) -> Result<Image, Failure> {
-        self.sandbox.load(source, self.state(None, Arc::new(*limits), deadline)).await
+    async fn build(
+        &self,
+        app: AppId,
+        source: &str,
+        limits: &Limits,
+        deadline: Instant,
+    ) -> (Result<Image, Failure>, u64) {
+        self.sandbox.load(app, source, self.state(None, Arc::new(*limits), deadline)).await
     }
 
-    async fn loaded(&self, source: &str, limits: &Limits) -> Result<Arc<Image>, Failure> {
+    /// The image of a source, and the fuel that making it has used.
+    async fn loaded(&self, app: AppId, source: &str, limits: &Limits) -> (Result<Arc<Image>, Failure>, u64) {
+        let spent = AtomicU64::new(0);
         let build = || async {
-            let _permit = self.loads.acquire().await;
-            self.build(source, limits, Instant::now() + limits.deadline()).await
+            if self.loads.waiting(app) >= MAX_WAITING_LOADS {
+                return Err(Failure::new(Code::Saturated, "too many uploads of the app wait already"));
+            }
+            let permit = tokio::time::timeout(LOAD_PATIENCE, self.loads.acquire(app)).await;
+            let _permit =
+                permit.map_err(|_| Failure::new(Code::Saturated, "the upload has waited for too long"))?;
+            let (image, fuel) = self.build(app, source, limits, Instant::now() + limits.deadline()).await;
+            spent.store(fuel, Ordering::Relaxed);
+            image
         };
-        self.images.get_or_build(SourceHash::of(source), build).await.map_err(at_upload)
+        let image = self.images.get_or_build(SourceHash::of(source), build).await.map_err(at_upload);
+        (image, spent.into_inner())
     }
 
-    /// Load a source under the same limits as a call, and keep its image.
+    /// Load a source of an app under the same limits as a call, and keep its image. With it comes the fuel that this has used,
+    /// also if it fails; none if the image was there already.
     ///
     /// # Errors
     ///
-    /// As those of [`Loader::load`](crate::loader::Loader::load).
-    pub async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
-        Ok(self.loaded(source, limits).await?.report)
+    /// As those of [`Loader::load`](crate::loader::Loader::load), but for quotas.
+    pub async fn load(
+        &self,
+        app: AppId,
+        source: &str,
+        limits: &Limits,
+    ) -> (Result<LoadReport, Failure>, u64) {
+        let (image, fuel) = self.loaded(app, source, limits).await;
+        (image.map(|image| image.report), fuel)
     }
 
     /// What the images in memory take.

@@ -23,6 +23,7 @@ pub mod dispatcher;
 mod engine;
 pub mod event;
 pub mod executor;
+mod fair;
 pub mod follow;
 pub mod gate;
 pub mod grants;

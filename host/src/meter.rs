@@ -8,6 +8,9 @@ use crate::quota::{CallQuota, Quotas};
 /// than what a neighbour would notice for so long.
 const FUEL_BURST_SECONDS: u64 = 10;
 
+/// The same for loading what is uploaded: a whole project is deployed at once, and then nothing for long.
+const LOAD_BURST_SECONDS: u64 = 600;
+
 /// Levels are kept in millionths, so that a microsecond at any rate is a whole number of them.
 const ONE: i128 = 1_000_000;
 
@@ -67,6 +70,8 @@ impl Bucket {
 pub(crate) struct Meter {
     calls: Bucket,
     fuel: Bucket,
+    /// The fuel of uploads, apart from that of calls: nobody is to be turned away because somebody deploys.
+    loads: Bucket,
 }
 
 /// No call may begin now.
@@ -82,7 +87,11 @@ pub(crate) struct Spent {
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { calls: Bucket::new(1), fuel: Bucket::new(FUEL_BURST_SECONDS) }
+        Self {
+            calls: Bucket::new(1),
+            fuel: Bucket::new(FUEL_BURST_SECONDS),
+            loads: Bucket::new(LOAD_BURST_SECONDS),
+        }
     }
 }
 
@@ -90,16 +99,30 @@ impl Meter {
     /// Whether a call may begin now. It is not counted yet.
     pub(crate) fn check(&mut self, quotas: &Quotas, now: Instant) -> Result<(), Spent> {
         self.calls.fill(quotas.calls_per_second, now);
-        self.fuel.fill(quotas.fuel_per_second, now);
-        let waits = [
-            (CallQuota::Calls, quotas.calls_per_second, self.calls.wait_for(ONE)),
-            (CallQuota::Fuel, quotas.fuel_per_second, self.fuel.wait_for(1)),
-        ];
-        let longest = waits.into_iter().max_by_key(|(.., wait)| *wait);
-        match longest {
-            Some((quota, Some(most), wait)) if wait > Duration::ZERO => Err(Spent { quota, most, wait }),
-            _ => Ok(()),
+        let wait = self.calls.wait_for(ONE);
+        let of_calls = spent(CallQuota::Calls, quotas.calls_per_second, wait);
+        match (of_calls, self.check_fuel(quotas, now)) {
+            (Err(calls), Err(fuel)) if calls.wait > fuel.wait => Err(calls),
+            (Err(calls), Ok(())) => Err(calls),
+            (_, of_fuel) => of_fuel,
         }
+    }
+
+    fn check_fuel(&mut self, quotas: &Quotas, now: Instant) -> Result<(), Spent> {
+        self.fuel.fill(quotas.fuel_per_second, now);
+        spent(CallQuota::Fuel, quotas.fuel_per_second, self.fuel.wait_for(1))
+    }
+
+    /// Whether a source may be loaded now.
+    pub(crate) fn check_load(&mut self, quotas: &Quotas, now: Instant) -> Result<(), Spent> {
+        self.loads.fill(quotas.fuel_per_second, now);
+        spent(CallQuota::Fuel, quotas.fuel_per_second, self.loads.wait_for(1))
+    }
+
+    /// A source was loaded.
+    pub(crate) fn charge_load(&mut self, fuel: u64, now: Instant) {
+        self.loads.fill(self.loads.rate, now);
+        self.loads.take(fuel);
     }
 
     /// How many calls may begin one right after the other, after a [`check`](Self::check) that allows one.
@@ -122,6 +145,13 @@ impl Meter {
     }
 }
 
+fn spent(quota: CallQuota, most: Option<u64>, wait: Duration) -> Result<(), Spent> {
+    match most {
+        Some(most) if wait > Duration::ZERO => Err(Spent { quota, most, wait }),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +163,18 @@ mod tests {
     /// How many calls begin at one moment.
     fn burst(meter: &mut Meter, quotas: &Quotas, now: Instant) -> usize {
         (0..1000).take_while(|_| meter.check(quotas, now).map(|()| meter.begin()).is_ok()).count()
+    }
+
+    #[test]
+    fn uploads_have_fuel_of_their_own_at_the_same_rate() {
+        let (mut meter, quotas, start) = (Meter::default(), rates(None, Some(10)), Instant::now());
+        assert_eq!(meter.check_load(&quotas, start), Ok(()));
+        meter.charge_load(6020, start);
+        let spent = meter.check_load(&quotas, start).unwrap_err();
+        assert_eq!((spent.quota, spent.most), (CallQuota::Fuel, 10));
+        assert!(spent.wait > Duration::from_secs(2), "{:?}", spent.wait);
+        assert_eq!(meter.check(&quotas, start), Ok(()), "calls have theirs");
+        assert_eq!(meter.check_load(&quotas, start + Duration::from_secs(3)), Ok(()));
     }
 
     #[test]

@@ -15,10 +15,11 @@ use picloud_sdk_wit::{Script, ScriptPre};
 use wasmtime::component::Linker;
 use wasmtime::{Module, Store};
 
-use crate::call::{Failure, Payload};
+use crate::call::{AppId, Failure, NO_APP, Payload};
 use crate::engine::GuestEngine;
 use crate::guest::BLANK_IMAGE;
 use crate::image::{self, Image};
+use crate::limits::Limits;
 use crate::loader::LoadReport;
 use crate::problem::Code;
 use crate::services;
@@ -59,12 +60,25 @@ impl Sandbox {
         Ok(Self { guest, linker, blank, ticker, turns: Turns::new(cpus) })
     }
 
-    /// Load a source into a blank sandbox and make an image of it.
-    pub(crate) async fn load(&self, source: &str, mut state: Box<CallState>) -> Result<Image, Failure> {
+    /// Load a source of an app into a blank sandbox and make an image of it. With it comes the fuel that this has used, also
+    /// if it fails.
+    pub(crate) async fn load(
+        &self,
+        app: AppId,
+        source: &str,
+        mut state: Box<CallState>,
+    ) -> (Result<Image, Failure>, u64) {
         state.mode = Mode::Load(Capture::Allowed);
         let limits = state.limits.clone();
-        let run =
-            self.run(&self.blank, state, async |script, store| script.call_load(store, source).await).await;
+        let load =
+            async |script: &Script, store: &mut Store<CallState>| script.call_load(store, source).await;
+        let run = self.run(&self.blank, app, state, load).await;
+        let fuel = run.fuel;
+        (self.image(run, &limits).await, fuel)
+    }
+
+    /// The image of a script that was loaded.
+    async fn image(&self, run: Run<outcome::Loaded>, limits: &Limits) -> Result<Image, Failure> {
         let loaded = run.result?;
         let Mode::Load(Capture::Done { offset, memory }) = run.state.mode else {
             return Err(platform("the guest loaded a script without handing over its memory"));
@@ -101,7 +115,8 @@ impl Sandbox {
     /// Run one call in a fresh sandbox. An event's handler and a test give no answer.
     pub(crate) async fn call(&self, image: &Image, state: Box<CallState>) -> Run<Option<outcome::Response>> {
         let request = state.request.clone();
-        self.run(&image.pre, state, async |script, store| {
+        let app = request.as_ref().map_or(NO_APP, |request| request.script.app_id);
+        self.run(&image.pre, app, state, async |script, store| {
             Ok(match request.as_ref().map(|request| &request.payload) {
                 Some(Payload::Event(_)) => script.call_on_event(store).await?.map(|()| None),
                 Some(Payload::Test(function)) => script.call_run_test(store, function).await?.map(|()| None),
@@ -116,13 +131,14 @@ impl Sandbox {
     async fn run<T>(
         &self,
         pre: &ScriptPre<CallState>,
+        app: AppId,
         state: Box<CallState>,
         entry: impl AsyncFnOnce(&Script, &mut Store<CallState>) -> wasmtime::Result<Result<T, outcome::Failure>>,
     ) -> Run<T> {
         let _ticking = self.ticker.keep_ticking();
         let deadline = state.deadline;
         let limits = state.limits.clone();
-        let turn = self.turns.join();
+        let turn = self.turns.join(app);
         let mut store = self.store(state, turn.clone());
         let call = turn.run(async {
             let script = pre.instantiate_async(&mut store).await?;

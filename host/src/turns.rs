@@ -4,32 +4,35 @@
 //! call starts at once, and most are over before the first tick. One that is not waits in line with its like, and as many
 //! of them run as there are processors, each for [`QUANTUM`] ticks before the next one's turn. So a short call waits for
 //! a processor one tick at most, however many long ones there are, and long ones finish one after the other rather than
-//! all of them late.
+//! all of them late. Apps share the turns evenly, so that the long calls of one are not waited for by those of all others.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::UpdateDeadline;
+
+use crate::call::AppId;
+use crate::fair::{FairPermit, FairSemaphore};
 
 /// Length of a turn, in ticks: several times what a call should take, so that few are interrupted more than once.
 const QUANTUM: u32 = 20;
 
 /// The line of long calls. Cheap to share.
 #[derive(Debug, Clone)]
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct Turns(FairSemaphore);
 
 /// The part of one call.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    line: Arc<Semaphore>,
+    line: FairSemaphore,
+    app: AppId,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    processor: Option<OwnedSemaphorePermit>,
+    processor: Option<FairPermit>,
     ticks: u32,
     /// Whether the call has just been interrupted by a tick.
     ticked: bool,
@@ -37,12 +40,12 @@ struct State {
 
 impl Turns {
     pub(crate) fn new(processors: usize) -> Self {
-        Self(Arc::new(Semaphore::new(processors)))
+        Self(FairSemaphore::new(processors))
     }
 
-    /// The turn of a new call, which need not wait yet.
-    pub(crate) fn join(&self) -> Arc<Turn> {
-        Arc::new(Turn { line: self.0.clone(), state: Mutex::default() })
+    /// The turn of a new call of an app, which need not wait yet.
+    pub(crate) fn join(&self, app: AppId) -> Arc<Turn> {
+        Arc::new(Turn { line: self.0.clone(), app, state: Mutex::default() })
     }
 }
 
@@ -71,14 +74,13 @@ impl Turn {
             state.ticks += 1;
             return None;
         }
-        // Given back before the wait: whoever waits longest goes first.
+        // Given back before the wait: others go first.
         state.processor = None;
         let turn = self.clone();
         Some(async move {
-            // Never closed.
-            let processor = turn.line.clone().acquire_owned().await.ok();
+            let processor = turn.line.acquire(turn.app).await;
             let mut state = turn.state();
-            state.processor = processor;
+            state.processor = Some(processor);
             state.ticks = 0;
             // It yields once more, and keeps the processor meanwhile.
             state.ticked = true;
@@ -144,19 +146,19 @@ mod tests {
     }
 
     fn free(turns: &Turns) -> usize {
-        turns.0.available_permits()
+        turns.0.free()
     }
 
     #[tokio::test]
     async fn a_call_that_ends_before_the_first_tick_takes_no_processor() {
         let turns = Turns::new(1);
-        assert_eq!(turns.join().run(async { free(&turns) }).await, 1);
+        assert_eq!(turns.join(AppId(1)).run(async { free(&turns) }).await, 1);
     }
 
     #[tokio::test]
     async fn long_calls_go_one_after_the_other() {
         let turns = Turns::new(1);
-        let (first, second) = (turns.join(), turns.join());
+        let (first, second) = (turns.join(AppId(1)), turns.join(AppId(1)));
         let mut first_call = Box::pin(first.clone().run(async {
             tick(&first).await;
             tick(&first).await;
@@ -174,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn a_turn_ends_after_its_quantum_if_somebody_waits() {
         let turns = Turns::new(1);
-        let (greedy, patient) = (turns.join(), turns.join());
+        let (greedy, patient) = (turns.join(AppId(1)), turns.join(AppId(1)));
         tick(&greedy).await;
         let mut waits = Box::pin(tick(&patient));
         assert!((&mut waits).now_or_never().is_none());
@@ -186,9 +188,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_long_calls_of_one_app_are_not_all_waited_for_by_another() {
+        let turns = Turns::new(1);
+        let (greedy, others) = (turns.join(AppId(1)), [(); 9].map(|()| turns.join(AppId(1))));
+        tick(&greedy).await;
+        let waiting = others.each_ref().map(|turn| {
+            let mut waits = Box::pin(tick(turn));
+            assert!((&mut waits).now_or_never().is_none());
+            waits
+        });
+        let alone = turns.join(AppId(2));
+        let mut waits = Box::pin(tick(&alone));
+        assert!((&mut waits).now_or_never().is_none());
+        for _ in 0..=QUANTUM {
+            let _ = tick(&greedy).now_or_never();
+        }
+        assert!(waits.now_or_never().is_some(), "it waited for more than one turn");
+        drop(waiting);
+    }
+
+    #[tokio::test]
     async fn a_call_that_waits_for_something_else_gives_the_processor_back() {
         let turns = Turns::new(1);
-        let turn = turns.join();
+        let turn = turns.join(AppId(1));
         let call = turn.clone().run(async {
             tick(&turn).await;
             // Yields as a tick does.
@@ -205,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_is_given_up_gives_the_processor_back() {
         let turns = Turns::new(1);
-        let turn = turns.join();
+        let turn = turns.join(AppId(1));
         let mut call = Box::pin(turn.clone().run(async {
             tick(&turn).await;
             tick(&turn).await;

@@ -8,7 +8,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Deserializer};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 /// The shortest password, in bytes.
@@ -75,6 +75,12 @@ pub enum PasswordError {
     Failed,
 }
 
+/// A place among those whose passwords are hashed, or are to be.
+#[derive(Debug)]
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// Hashes passwords, a few at the same time. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Passwords {
@@ -95,19 +101,40 @@ impl Passwords {
     ///
     /// Too many others are hashed; the system's random source failed.
     pub async fn hash(&self, password: Password) -> Result<String, PasswordError> {
+        let place = self.enter()?;
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(failed)?;
-        self.work(move || Ok(argon2().hash_password_with_salt(password.0.as_bytes(), &salt)?.to_string()))
-            .await
+        self.work(place, move || {
+            Ok(argon2().hash_password_with_salt(password.0.as_bytes(), &salt)?.to_string())
+        })
+        .await
+    }
+
+    /// Take a place, before anything is done for whoever has sent a password.
+    ///
+    /// # Errors
+    ///
+    /// Too many others have one.
+    pub fn enter(&self) -> Result<Place, PasswordError> {
+        self.places
+            .clone()
+            .try_acquire_owned()
+            .map(|permit| Place { _permit: permit })
+            .map_err(|_| PasswordError::Saturated)
     }
 
     /// Whether a password is the one of which this is stored. With nothing stored it is not, which takes as long.
     ///
     /// # Errors
     ///
-    /// Too many others are checked; what is stored is damaged.
-    pub async fn verify(&self, password: Password, stored: Option<String>) -> Result<bool, PasswordError> {
-        self.work(move || {
+    /// Those who have come before take too long; what is stored is damaged.
+    pub async fn verify(
+        &self,
+        place: Place,
+        password: Password,
+        stored: Option<String>,
+    ) -> Result<bool, PasswordError> {
+        self.work(place, move || {
             let hash = PasswordHash::new(stored.as_deref().unwrap_or(NOBODY))?;
             match argon2().verify_password(password.0.as_bytes(), &hash) {
                 Ok(()) => Ok(stored.is_some()),
@@ -122,9 +149,9 @@ impl Passwords {
     /// until it ends.
     async fn work<T: Send + 'static>(
         &self,
+        place: Place,
         job: impl FnOnce() -> argon2::password_hash::Result<T> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| PasswordError::Saturated)?;
         let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| PasswordError::Saturated)?.map_err(failed)?;
         let done = tokio::task::spawn_blocking(move || {
@@ -156,17 +183,25 @@ mod tests {
         Password::new(text.to_owned())
     }
 
+    async fn verify(
+        passwords: &Passwords,
+        password: Password,
+        stored: Option<String>,
+    ) -> Result<bool, PasswordError> {
+        passwords.verify(passwords.enter()?, password, stored).await
+    }
+
     #[tokio::test]
     async fn a_password_is_known_by_its_hash_and_nothing_else_is() {
         let passwords = Passwords::default();
         let stored = passwords.hash(password("correct horse")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert_ne!(stored, passwords.hash(password("correct horse")).await.unwrap(), "a salt of its own");
-        assert!(passwords.verify(password("correct horse"), Some(stored.clone())).await.unwrap());
+        assert!(verify(&passwords, password("correct horse"), Some(stored.clone())).await.unwrap());
         for wrong in ["", "correct hors", "correct horse ", "Correct horse"] {
-            assert!(!passwords.verify(password(wrong), Some(stored.clone())).await.unwrap(), "{wrong}");
+            assert!(!verify(&passwords, password(wrong), Some(stored.clone())).await.unwrap(), "{wrong}");
         }
-        let damaged = passwords.verify(password("correct horse"), Some("$argon2id$".to_owned())).await;
+        let damaged = verify(&passwords, password("correct horse"), Some("$argon2id$".to_owned())).await;
         assert_eq!(damaged, Err(PasswordError::Failed));
     }
 
@@ -174,7 +209,7 @@ mod tests {
     async fn who_is_unknown_has_no_password_and_takes_the_same_work() {
         let passwords = Passwords::default();
         for text in ["", "nobody", "password"] {
-            assert_eq!(passwords.verify(password(text), None).await, Ok(false));
+            assert_eq!(verify(&passwords, password(text), None).await, Ok(false));
         }
         let params = Params::try_from(&PasswordHash::new(NOBODY).unwrap()).unwrap();
         assert_eq!((params.m_cost(), params.t_cost(), params.p_cost()), COST);
@@ -188,13 +223,13 @@ mod tests {
         let waiting: Vec<_> = (0..PLACES)
             .map(|_| {
                 let passwords = passwords.clone();
-                tokio::spawn(async move { passwords.verify(password("x"), None).await })
+                tokio::spawn(async move { verify(&passwords, password("x"), None).await })
             })
             .collect();
         while passwords.places.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(passwords.verify(password("x"), None).await, Err(PasswordError::Saturated));
+        assert_eq!(verify(&passwords, password("x"), None).await, Err(PasswordError::Saturated));
         drop(held);
         for verified in waiting {
             assert_eq!(verified.await.unwrap(), Ok(false));

@@ -71,6 +71,7 @@ impl Publisher {
         self.0.active.publish(set);
         self.0.identities.replace(principals);
         let ended = self.0.canaries.replace(canaries);
+        // What follows is for people; the next change need not wait for it.
         drop(turn);
         for (ended, result) in ended {
             // The store logs why it fails; what is lost then are numbers for people.

@@ -34,18 +34,19 @@ impl ExecutionLog for Rollback {
 
 /// End a canary that does worse. If that fails the next call that shows it tries again.
 async fn go_back(publisher: &Publisher, store: Store, watched: &Watched, regression: Regression) {
-    let Canary { id, app, script, version, .. } = &watched.canary;
-    let result = watched.comparison().result(Some(regression));
-    let (text, id, written) = (result.to_json(), *id, store.clone());
-    let change = async move { written.end_canary(id, Ending::RolledBack, Some(&text)).await };
+    let Canary { id, app, script, version, .. } = watched.canary.clone();
+    let result = watched.comparison().result(Some(regression)).to_json();
+    // Told where it is done: publishing may still fail, and is tried again by itself.
+    let change = async move {
+        store.end_canary(id, Ending::RolledBack, Some(&result)).await?;
+        let reason = regression.as_str();
+        tracing::warn!(%app, %script, version, reason, "a canary did worse than the active version and has ended");
+        note(&store, &app, &script).await;
+        Ok(())
+    };
     match publisher.change(change).await {
-        Ok(()) => {
-            let reason = regression.as_str();
-            tracing::warn!(%app, %script, version, reason, "a canary did worse than the active version and has ended");
-            note(&store, app, script).await;
-        }
-        // Somebody else was faster.
-        Err(ChangeError::NoCanary) => {}
+        // Or somebody else was faster.
+        Ok(()) | Err(ChangeError::NoCanary) => {}
         Err(_) => watched.goes_on(),
     }
 }
@@ -153,7 +154,12 @@ mod tests {
         };
         let entry = tokio::time::timeout(Duration::from_secs(20), audit).await.expect("it is written down");
         assert_eq!((&*entry.kind, &*entry.path), ("server", "/api/v1/apps/default/scripts/a/canary"));
-        assert_eq!(log.publisher.canaries().counted(&canary), None);
+        let published = async {
+            while log.publisher.canaries().counted(&canary).is_some() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), published).await.expect("nothing is counted any more");
     }
 
     #[tokio::test]

@@ -145,7 +145,9 @@ fn uploads(criterion: &mut Criterion) {
                 number.set(number.get() + 1);
                 let source = format!("{source}\n// {}", number.get());
                 let executor = bench.executor.clone();
-                async move { black_box(executor.load(&source, &Limits::default()).await.expect("it loads")) }
+                async move {
+                    black_box(executor.load(AppId(1), &source, &Limits::default()).await.0.expect("it loads"))
+                }
             });
         });
     }

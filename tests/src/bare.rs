@@ -62,7 +62,7 @@ impl BareExecutor {
     ///
     /// It does not load.
     pub async fn load(&self, source: &str, limits: &Limits) -> Result<LoadReport, Failure> {
-        self.executor.load(source, limits).await
+        self.executor.load(AppId(1), source, limits).await.0
     }
 
     /// A script of an app. Nothing is loaded before it is called.

@@ -1,12 +1,12 @@
 //! Where the server listens: at one address for everything, or at one for scripts and at another for the control plane.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use anyhow::{Context as _, Result};
 use picloud_host::ingress::{self, Guard, Ingress, Router, ServerConfig, Serves, TrustedProxies};
-use picloud_manager::api;
+use picloud_manager::api::{self, PublicUrl};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -49,20 +49,13 @@ impl Listeners {
         Ok(Self { scripts, admin, address, admin_address })
     }
 
-    /// Where others reach scripts, if it is not where they reach the API: as it is configured, else at the address, or at that
-    /// of the API if scripts are at every address of the machine.
-    pub(super) fn public_url(&self, config: &ServeConfig) -> Option<Arc<str>> {
-        let configured = config.public_url.as_ref().map(ToString::to_string);
-        let url = configured.or_else(|| {
-            let admin = self.admin_address?.ip();
-            let ip = match self.address.ip() {
-                ip if !ip.is_unspecified() => ip,
-                _ if !admin.is_unspecified() => admin,
-                _ => IpAddr::from(Ipv4Addr::LOCALHOST),
-            };
-            Some(format!("http://{}", SocketAddr::new(ip, self.address.port())))
-        })?;
-        Some(url.into())
+    /// Where others reach scripts: as it is configured, else at the address if the API has one of its own.
+    pub(super) fn public_url(&self, config: &ServeConfig) -> PublicUrl {
+        match (&config.public_url, self.admin_address) {
+            (Some(url), _) => PublicUrl::At(url.to_string().into()),
+            (None, None) => PublicUrl::Same,
+            (None, Some(_)) => PublicUrl::Listener(self.address),
+        }
     }
 
     /// Answer until `stop`.

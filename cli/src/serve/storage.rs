@@ -57,6 +57,9 @@ impl Storage {
     ) -> Result<Self> {
         let database = Database::open(&data.path("picloud.db"), Durability::Full, &store::MIGRATOR).await?;
         let store = Store::open(database.clone(), clock.clone()).await?;
+        if let Err(error) = store.discard_backup() {
+            tracing::warn!(%error, "the copy that an interrupted backup has left cannot be removed");
+        }
         // Without a key none is readable.
         let secrets = store.unreadable_secrets().await?;
         let vault = secret_key::open(&data, config.secret_key_file.as_deref(), secrets)?;

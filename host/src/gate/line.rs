@@ -133,6 +133,25 @@ impl Line {
         Entered::Waiting(waiter)
     }
 
+    /// Whether an app may load a source.
+    pub(super) fn check_load(
+        &mut self,
+        id: AppId,
+        quotas: &Quotas,
+        now: Instant,
+    ) -> Result<(), QuotaExceeded> {
+        let app = self.apps.entry(id).or_default();
+        app.meter.check_load(quotas, now).map_err(|spent| {
+            app.refused[CallQuota::Fuel as usize] += 1;
+            exceeded(spent)
+        })
+    }
+
+    /// An app has loaded a source.
+    pub(super) fn charge_load(&mut self, id: AppId, fuel: u64, now: Instant) {
+        self.apps.entry(id).or_default().meter.charge_load(fuel, now);
+    }
+
     /// Let a call begin for which nobody waits, as far as its app's rates are concerned; else how long that takes.
     pub(super) fn begin_behind(&mut self, id: AppId, quotas: &Quotas, now: Instant) -> Result<(), Duration> {
         let app = self.apps.entry(id).or_default();
@@ -316,12 +335,15 @@ impl App {
                 retry_after(here, self.service_us, usize::try_from(most).unwrap_or(usize::MAX));
             return Err(QuotaExceeded { quota: CallQuota::Concurrent, most, retry_after_secs });
         }
-        self.meter.check(quotas, now).map_err(|Spent { quota, most, wait }| {
-            // To the next whole second, from nanoseconds on.
-            let retry_after_secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            QuotaExceeded { quota, most, retry_after_secs: retry_after_secs.max(1) }
-        })
+        self.meter.check(quotas, now).map_err(exceeded)
     }
+}
+
+fn exceeded(spent: Spent) -> QuotaExceeded {
+    let Spent { quota, most, wait } = spent;
+    // To the next whole second, from nanoseconds on.
+    let retry_after_secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    QuotaExceeded { quota, most, retry_after_secs: retry_after_secs.max(1) }
 }
 
 type Candidate = (usize, Instant, AppId, bool);

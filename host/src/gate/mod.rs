@@ -163,6 +163,20 @@ impl Gate {
         }
     }
 
+    /// Whether an app may load a source now, as far as its fuel is concerned.
+    ///
+    /// # Errors
+    ///
+    /// It has used up what it may have.
+    pub fn check_load(&self, app: AppId, quotas: &Quotas) -> Result<(), QuotaExceeded> {
+        self.in_line(|line| line.check_load(app, quotas, Instant::now()))
+    }
+
+    /// An app has used so much fuel for loading a source.
+    pub fn charge_load(&self, app: AppId, fuel: u64) {
+        self.in_line(|line| line.charge_load(app, fuel, Instant::now()));
+    }
+
     /// How many calls of an app its rates allow now, and if none how long it takes until they do.
     pub(crate) fn ready(&self, app: AppId, quotas: &Quotas) -> (usize, Duration) {
         if quotas.calls_per_second.is_none() && quotas.fuel_per_second.is_none() {

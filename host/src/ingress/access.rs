@@ -62,7 +62,7 @@ impl Ingress {
             Denied::Basic { tried: false } => Problem::new(Code::CredentialsInvalid),
             // A password can be guessed, given the time.
             Denied::Basic { tried: true } => {
-                match self.attempts.failed(Subject::Passwords(app), client, self.clock.now_ms()) {
+                match self.attempts.count(Subject::Passwords(app), client, self.clock.now_ms()) {
                     Ok(()) => Problem::new(Code::CredentialsInvalid),
                     Err(wait_ms) => too_many(wait_ms),
                 }

@@ -98,7 +98,7 @@ codes! {
     MqttFailed: "mqtt-failed", BAD_GATEWAY, PLATFORM;
     /// The callback URL did not take the answer.
     CallbackFailed: "callback-failed", BAD_GATEWAY, PLATFORM;
-    /// The server has as many calls as it can take.
+    /// The server has as much to do as it can take.
     Saturated: "saturated", SERVICE_UNAVAILABLE, PLATFORM;
     /// The server is shutting down.
     ShuttingDown: "shutting-down", SERVICE_UNAVAILABLE, PLATFORM;
@@ -134,7 +134,7 @@ codes! {
     AccessUnavailable: "access-unavailable", SERVICE_UNAVAILABLE, None;
     /// The token does not allow this.
     Forbidden: "forbidden", FORBIDDEN, None;
-    /// Too many attempts from this address were wrong.
+    /// There were too many attempts.
     TooManyAttempts: "too-many-attempts", TOO_MANY_REQUESTS, None;
     /// There is no such token.
     TokenNotFound: "token-not-found", NOT_FOUND, None;

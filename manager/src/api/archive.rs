@@ -22,7 +22,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::App;
 use crate::api::auth::{Admin, AppAdmin};
 use crate::api::backup::send;
 use crate::api::path::AppPath;
@@ -47,7 +46,7 @@ pub(crate) fn router() -> OpenApiRouter<State> {
     responses(
         (status = 200, description = "A tar archive, compressed with gzip.", body = Vec<u8>, content_type = "application/gzip"),
         (status = 404, description = "`app-not-found`"),
-        (status = 503, description = "`saturated`: another backup or archive is being made or taken; `storage-unavailable`"),
+        (status = 503, description = "`saturated`: another archive is being made; `storage-unavailable`"),
     ),
 )]
 async fn get_archive(
@@ -56,8 +55,12 @@ async fn get_archive(
     path: AppPath,
     Extension(room): Extension<AnswerRoom>,
 ) -> Result<Response, Problem> {
-    let turn = state.backups.turn_of_app()?;
+    // Sending it may take as long as somebody likes. That is at the expense of the app, and of no other one.
+    let app = state.app_id(&path.app).await?;
+    let sending = state.backups.sending(app)?;
+    let turn = state.backups.turn_of_export()?;
     let file = export::export(&state, &path.app).await?;
+    drop(turn);
     let rewound = tokio::task::spawn_blocking(move || rewound(file)).await.map_err(failed)?;
     let (file, length) = rewound.map_err(failed)?;
     let headers = [
@@ -66,7 +69,7 @@ async fn get_archive(
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.tar.gz\"", path.app)),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((headers, Body::from_stream(send(file, length, turn, &room))).into_response())
+    Ok((headers, Body::from_stream(send(file, length, sending, &room))).into_response())
 }
 
 /// From its beginning, with its length.
@@ -91,14 +94,13 @@ fn rewound(mut file: File) -> std::io::Result<(File, u64)> {
         (status = 413, description = "`body-too-large`"),
         (status = 415, description = "`media-type-unsupported`"),
         (status = 422, description = "`archive-invalid`; of a script: `compile-failed`, `top-level-failed`, `top-level-limit`"),
-        (status = 503, description = "`saturated`: another backup or archive is being made or taken; `storage-unavailable`"),
+        (status = 503, description = "`saturated`: a backup is being made, or another archive taken; `storage-unavailable`"),
         (status = 507, description = "`kv-quota-exceeded`"),
     ),
 )]
 async fn put_archive(_: Admin, state: State, path: AppPath, upload: Upload) -> Result<Response, Problem> {
     let location = format!("/api/v1/apps/{}", path.app);
-    let (app, imported) = import::import(&state, &path.app, upload).await?;
-    let tag = etag(&app.tag());
-    let body = Json(imported(App::new(app, &state)));
-    Ok((StatusCode::CREATED, [(header::ETAG, tag), (header::LOCATION, location)], body).into_response())
+    let (tag, imported) = import::import(&state, &path.app, upload).await?;
+    let headers = [(header::ETAG, etag(&tag)), (header::LOCATION, location)];
+    Ok((StatusCode::CREATED, headers, Json(imported)).into_response())
 }

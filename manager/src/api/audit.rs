@@ -22,10 +22,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{Admin, Needs};
 use crate::api::caller::{Caller, client_ip};
 use crate::api::query::{List, Query, cursor, invalid, limit, time};
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::scope::Permission;
 use crate::store::audit::{self, Filter, NewEntry};
@@ -161,7 +161,8 @@ static TURNS: Semaphore = Semaphore::const_new(8);
 ///
 /// # Errors
 ///
-/// It cannot be written: then nothing may be changed.
+/// It cannot be written: then nothing may be changed. Or it is about an app that is not there: nothing can be done to that, and
+/// names that somebody has made up must not fill the log.
 pub(super) async fn begin(
     parts: &Parts,
     state: &State,
@@ -170,7 +171,12 @@ pub(super) async fn begin(
 ) -> Result<(), Problem> {
     let is_data = matches!(needs, Needs::App(Permission::Invoke)) || collection(parts) == Some("kv");
     match entry(parts, caller) {
-        Some(entry) if !is_data => write(parts, state, &entry).await,
+        Some(entry) if !is_data && parts.extensions.get::<Slot>().is_some() => {
+            if let (Needs::App(_), Some(app)) = (needs, &entry.app) {
+                state.app_id(&Name::parse(app)?).await?;
+            }
+            write(parts, state, &entry).await
+        }
         _ => Ok(()),
     }
 }

@@ -17,6 +17,7 @@ use crate::api::State;
 use crate::api::audit;
 use crate::api::caller::Caller;
 use crate::api::path::{AppPath, ExecutionPath};
+use crate::api::session;
 use crate::name::Name;
 use crate::scope::Permission;
 
@@ -44,6 +45,8 @@ pub enum Origin {
 pub(crate) enum Needs {
     /// A token or a session, whatever it is for.
     Token,
+    /// A session.
+    Session,
     /// The scope `admin`.
     Server,
     /// A scope for the app in the path.
@@ -82,6 +85,8 @@ macro_rules! rules {
 rules! {
     /// Anybody with a token or a session.
     Somebody = NeedsToken: Needs::Token;
+    /// A user who is logged in.
+    LoggedIn = NeedsSession: Needs::Session;
     /// Who may do everything.
     Admin = NeedsServer: Needs::Server;
     /// Who may see the app.
@@ -114,7 +119,12 @@ async fn checked(parts: &mut Parts, state: &State, needs: Needs) -> Result<Calle
     let caller = Caller::of(parts).clone();
     let refused = |detail: &str| Err(Problem::new(Code::Unauthorized).detail(detail));
     let scopes = match &caller {
-        Caller::Dev => return Ok(caller),
+        Caller::Dev => {
+            if let Needs::Session = needs {
+                session::of(&caller)?;
+            }
+            return Ok(caller);
+        }
         Caller::Known(known) => &known.scopes,
         Caller::Nobody => return refused("Send a token: Authorization: Bearer TOKEN."),
         Caller::Unknown => return refused("This token or session is not known here, or has expired."),
@@ -126,6 +136,10 @@ async fn checked(parts: &mut Parts, state: &State, needs: Needs) -> Result<Calle
     };
     let (allowed, scope) = match needs {
         Needs::Token => (true, String::new()),
+        Needs::Session => {
+            session::of(&caller)?;
+            (true, String::new())
+        }
         Needs::Server => (scopes.allow_server(), "admin".to_owned()),
         Needs::App(permission) => {
             // What is told does not depend on whether there is such an app.

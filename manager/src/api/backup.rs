@@ -1,15 +1,17 @@
 //! Backups over REST: the whole database, while the server goes on.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream};
 use http::header;
+use picloud_host::call::AppId;
 use picloud_host::ingress::AnswerRoom;
 use picloud_host::problem::{Code, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,8 +34,16 @@ pub(crate) fn router() -> OpenApiRouter<State> {
 /// Gives out the places for what needs room on the disk and takes its time.
 #[derive(Debug, Clone)]
 pub struct Backups {
-    server: Arc<Semaphore>,
-    apps: Arc<Semaphore>,
+    backups_and_imports: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+    sending: Arc<Mutex<HashSet<AppId>>>,
+}
+
+/// An archive of an app that is made or sent; the next one may be when this is dropped.
+#[derive(Debug)]
+pub(super) struct Sending {
+    apps: Arc<Mutex<HashSet<AppId>>>,
+    app: AppId,
 }
 
 impl Backups {
@@ -43,7 +53,7 @@ impl Backups {
     ///
     /// `saturated`: somebody else has it.
     pub(super) fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        place(&self.server)
+        place(&self.backups_and_imports, "Another backup is being made, or an archive taken.")
     }
 
     /// The place for an archive of an app: another one, so that whoever may see one app does not keep the server from being
@@ -52,22 +62,45 @@ impl Backups {
     /// # Errors
     ///
     /// `saturated`: somebody else has it.
-    pub(super) fn turn_of_app(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        place(&self.apps)
+    pub(super) fn turn_of_export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        place(&self.exports, "Another archive is being made.")
+    }
+
+    /// The place of an app for an archive of it, until all of it is sent.
+    ///
+    /// # Errors
+    ///
+    /// `saturated`: another one is being sent.
+    pub(super) fn sending(&self, app: AppId) -> Result<Sending, Problem> {
+        let mut apps = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        if !apps.insert(app) {
+            return Err(busy("Another archive of the app is being made or sent."));
+        }
+        Ok(Sending { apps: self.sending.clone(), app })
     }
 }
 
-fn place(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-    let busy = |_| {
-        let detail = "Another backup or archive is being made or taken.";
-        Problem::new(Code::Saturated).detail(detail).retry_after(RETRY_SECONDS)
-    };
-    of.clone().try_acquire_owned().map_err(busy)
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.app);
+    }
+}
+
+fn place(of: &Arc<Semaphore>, why: &str) -> Result<OwnedSemaphorePermit, Problem> {
+    of.clone().try_acquire_owned().map_err(|_| busy(why))
+}
+
+fn busy(why: &str) -> Problem {
+    Problem::new(Code::Saturated).detail(why).retry_after(RETRY_SECONDS)
 }
 
 impl Default for Backups {
     fn default() -> Self {
-        Self { server: Arc::new(Semaphore::new(1)), apps: Arc::new(Semaphore::new(1)) }
+        Self {
+            backups_and_imports: Arc::new(Semaphore::new(1)),
+            exports: Arc::new(Semaphore::new(1)),
+            sending: Arc::default(),
+        }
     }
 }
 
@@ -79,7 +112,7 @@ impl Default for Backups {
     get, path = "/api/v1/backup", tag = "backup", security(("token" = ["admin"])),
     responses(
         (status = 200, description = "An SQLite database.", body = Vec<u8>, content_type = "application/vnd.sqlite3"),
-        (status = 503, description = "`saturated`: another backup or archive is being made or taken; `storage-unavailable`"),
+        (status = 503, description = "`saturated`: another backup is being made, or an archive taken; `storage-unavailable`"),
     ),
 )]
 async fn get_backup(
@@ -114,14 +147,14 @@ fn unlinked(path: &Path) -> std::io::Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// All of a file from where it is read, and the place until then.
-pub(super) fn send(
+/// All of a file from where it is read, and a place until then.
+pub(super) fn send<P: Send + 'static>(
     file: File,
     length: u64,
-    turn: OwnedSemaphorePermit,
+    place: P,
     room: &AnswerRoom,
-) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static + use<> {
-    stream::try_unfold((file, (turn, room.sending(length))), next)
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static + use<P> {
+    stream::try_unfold((file, (place, room.sending(length))), next)
 }
 
 /// The next piece of what is being sent, and what is held until its end.

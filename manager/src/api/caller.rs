@@ -98,7 +98,7 @@ impl Caller {
     }
 
     fn wrong(state: &State, address: IpAddr) -> Self {
-        match state.attempts.failed(Subject::Tokens, address, state.clock.now_ms()) {
+        match state.attempts.count(Subject::Tokens, address, state.clock.now_ms()) {
             Ok(()) => Self::Unknown,
             Err(wait_ms) => Self::Limited { retry_after_secs: wait_ms.div_ceil(1000) },
         }

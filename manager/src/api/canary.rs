@@ -13,10 +13,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{Deployer, Reader};
 use crate::api::body::{object, read_as};
 use crate::api::path::ScriptPath;
+use crate::api::timestamp::timestamp;
 use crate::canary::{CanaryResult, Counted};
 use crate::name::Name;
 use crate::store::canary::{self, Ending, Rules};
@@ -220,7 +220,7 @@ async fn put_canary(
     let Some(source) = state.store.source_of(app, &path.name, Some(version)).await? else {
         return Err(super::versions::missing(&state, app, &path.name).await);
     };
-    state.load(&path.app, &source.source).await?;
+    state.load_again((app, &path.app), &source.source).await?;
     let store = state.store.clone();
     let change = async move { store.put_canary(source.id, &rules).await };
     let (put, canary) = state.publisher.change(change).await?;

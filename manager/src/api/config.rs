@@ -13,12 +13,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{AppAdmin, Reader};
 use crate::api::body::{json, read_as};
 use crate::api::path::{AppPath, SettingPath};
 use crate::api::precondition::{answer, answer_put};
 use crate::api::query::{List, PageQuery, Query};
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::store::Precondition;
 use crate::store::config::{ConfigValue, MAX_CONFIG_BYTES, tag};

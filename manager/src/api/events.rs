@@ -18,10 +18,10 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{Deployer, Invoker, Reader};
 use crate::api::path::{AppPath, EventPath};
 use crate::api::query::{List, Query, among, cursor, invalid, limit, script};
+use crate::api::timestamp::timestamp;
 use crate::store::event::list::Filter as EventFilter;
 use incoming::{Destination, Incoming};
 pub(super) use removal::commit_failed;

@@ -21,10 +21,10 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{Access, ExecutionAccess, Reader};
 use crate::api::path::{AppPath, ExecutionPath};
 use crate::api::query::{List, Query, among, cursor, invalid, limit, script, time};
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::store::execution::{self, FaultFilter, Filter, Order, Page, StatusFilter};
 use crate::telemetry::Pending;

@@ -31,6 +31,11 @@ pub(crate) async fn not_found() -> Problem {
     Problem::new(Code::RouteNotFound)
 }
 
+/// For paths of the API where scripts are, if it is not.
+pub(crate) async fn elsewhere() -> Problem {
+    Problem::new(Code::RouteNotFound).detail("The API has an address of its own, and this is not it.")
+}
+
 /// For routes that do not have the method. The router adds the header `Allow`.
 pub(crate) async fn method_not_allowed() -> Problem {
     Problem::new(Code::MethodNotAllowed)

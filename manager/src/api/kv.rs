@@ -20,11 +20,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::{LATEST_MS, timestamp};
 use crate::api::auth::{Deployer, Reader};
 use crate::api::path::{AppPath, KeyPath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
+use crate::api::timestamp::{LATEST_MS, timestamp};
 use crate::store::Precondition;
 use body::Value;
 use change::{Decision, transact};

@@ -13,11 +13,11 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::Reader;
 use crate::api::executions::Place;
 use crate::api::path::AppPath;
 use crate::api::query::{Query, among, invalid, limit, script};
+use crate::api::timestamp::timestamp;
 use crate::store::log::{self, Filter, Mark};
 use crate::telemetry::Pending;
 

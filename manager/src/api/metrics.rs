@@ -9,10 +9,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::Reader;
 use crate::api::path::{AppPath, ScriptPath};
 use crate::api::query::{Query, invalid, time};
+use crate::api::timestamp::timestamp;
 use crate::store::histogram::Distribution;
 use crate::store::minute::{self, Usage};
 use crate::telemetry::Pending;

@@ -36,6 +36,7 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod timestamp;
 mod tokens;
 mod traces;
 mod triggers;
@@ -59,7 +60,7 @@ use picloud_host::follow::Followers;
 use picloud_host::grants::Grants;
 use picloud_host::ingress::BodyMemory;
 use picloud_host::limits::Limits;
-use picloud_host::loader::{LoadReport, Loader};
+use picloud_host::loader::{Load, LoadReport, Loader};
 use picloud_host::ports::{Answers, Clock, Events, Kv};
 use picloud_host::problem::{Code, Problem};
 use picloud_host::quota::Quotas;
@@ -78,6 +79,7 @@ pub use auth::{Auth, Origin};
 pub use backup::Backups;
 pub use executions::execution_location;
 pub use openapi::document as openapi;
+pub use server::PublicUrl;
 
 /// What handlers work with. A handler takes it as an argument.
 #[derive(Clone)]
@@ -118,9 +120,9 @@ pub struct State {
     pub auth: Auth,
     /// Whose pages are of the same origin.
     pub origin: Origin,
-    /// Where others reach scripts, if it is not where they reach the API.
-    pub public_url: Option<Arc<str>>,
-    /// One backup or archive at a time.
+    /// Where others reach scripts.
+    pub public_url: PublicUrl,
+    /// The places for backups and archives.
     pub backups: Backups,
     /// Who sends tokens.
     pub bearers: Bearers,
@@ -153,7 +155,7 @@ pub fn public_router(state: State) -> Router {
     let (router, _) = all.split_for_parts();
     router
         .method_not_allowed_fallback(finish::method_not_allowed)
-        .fallback(finish::not_found)
+        .fallback(finish::elsewhere)
         .layer(from_fn(finish::finish))
         .with_state(state)
 }
@@ -193,7 +195,8 @@ fn all_routes() -> OpenApiRouter<State> {
 impl State {
     /// The identity of an app, or the problem that there is none of this name.
     pub(crate) async fn app_id(&self, app: &Name) -> Result<AppId, Problem> {
-        self.store.app_id(app).await?.ok_or_else(|| Problem::new(Code::AppNotFound))
+        let found = self.store.app_id(app).await?;
+        found.ok_or_else(|| Problem::new(Code::AppNotFound).detail(format!("There is no app {app}.")))
     }
 
     /// The limits of an app; the server's, if there is none of this name.
@@ -207,9 +210,18 @@ impl State {
         set.apps.get(app.as_str()).map_or(*self.publisher.quotas(), |app| *app.quotas)
     }
 
-    /// Load a source, which also makes its image ready for the first call.
-    pub(crate) async fn load(&self, app: &Name, source: &str) -> Result<LoadReport, Problem> {
-        self.loader.load(source, &self.limits_of(app)).await.map_err(problems::of_load_failure)
+    /// Load a source of an app, which also makes its image ready for the first call.
+    pub(crate) async fn load(&self, (id, app): (AppId, &Name), source: &str) -> Result<LoadReport, Problem> {
+        let (limits, quotas) = (self.limits_of(app), self.quotas_of(app));
+        let load = Load { app: id, source, limits: &limits, quotas: Some(&quotas) };
+        self.loader.load(load).await.map_err(problems::of_load_error)
+    }
+
+    /// The same of a version that is there, also if the app has used up its fuel.
+    pub(crate) async fn load_again(&self, (id, app): (AppId, &Name), source: &str) -> Result<(), Problem> {
+        let limits = self.limits_of(app);
+        let load = Load { app: id, source, limits: &limits, quotas: None };
+        self.loader.load(load).await.map(drop).map_err(problems::of_load_error)
     }
 }
 

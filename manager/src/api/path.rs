@@ -286,7 +286,7 @@ async fn app_and_id(parts: &mut Parts, missing: Code) -> Result<(Name, Uuid), Pr
     }
     let raw: Raw = parameters(parts).await?;
     let app = Name::parse(&raw.app)?;
-    let not_an_id = |_| Problem::new(missing).detail("The id is a UUID.");
+    let not_an_id = |_| Problem::new(missing).detail("The id is no UUID.");
     Ok((app, Uuid::try_parse(&raw.id).map_err(not_an_id)?))
 }
 

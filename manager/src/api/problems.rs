@@ -1,6 +1,7 @@
 //! How errors of the layers below are told to clients.
 
 use picloud_host::call::Failure;
+use picloud_host::loader::LoadError;
 use picloud_host::problem::{Code, Problem};
 
 use crate::name::NameError;
@@ -56,6 +57,14 @@ impl From<PasswordError> for Problem {
             }
             PasswordError::Failed => Self::new(Code::Internal),
         }
+    }
+}
+
+/// The problem of a source that is not loaded.
+pub(crate) fn of_load_error(error: LoadError) -> Problem {
+    match error {
+        LoadError::Quota(exceeded) => exceeded.into(),
+        LoadError::Failed(failure) => of_load_failure(failure),
     }
 }
 

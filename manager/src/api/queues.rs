@@ -10,10 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::Reader;
 use crate::api::path::AppPath;
 use crate::api::query::List;
+use crate::api::timestamp::timestamp;
 
 pub(crate) fn router() -> OpenApiRouter<State> {
     OpenApiRouter::default().routes(routes!(list_queues))

@@ -15,11 +15,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{AppAdmin, Reader};
 use crate::api::path::{AppPath, RoutePath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::store::Precondition;
 use crate::store::route::{MayClaim, StoredRoute};

@@ -12,7 +12,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{AppAdmin, Deployer, Reader};
 use crate::api::body::Source;
 use crate::api::path::{AppPath, ScriptPath};
@@ -20,6 +19,7 @@ use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query, invalid};
 use crate::api::routes::body::{AccessBody, RouteAccess};
 use crate::api::routes::check_secret;
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::scope::Permission;
 use crate::store::Precondition;
@@ -178,7 +178,7 @@ async fn put_script(
     let app = state.app_id(&path.app).await?;
     let (message, author) = (check_message(query.message)?, who.caller.name());
     let keep = state.quotas_of(&path.app).versions;
-    let report = state.load(&path.app, &source).await?;
+    let report = state.load((app, &path.app), &source).await?;
     let upload = Upload { source, report, message, author, keep, smoke_fuel: None, activate: true };
     let store = state.store;
     let location = format!("/api/v1/apps/{}/scripts/{}", path.app, path.name);

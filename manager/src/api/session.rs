@@ -15,11 +15,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
-use crate::api::auth::{Admin, Somebody};
+use crate::api::auth::{Admin, LoggedIn, Somebody};
 use crate::api::caller::Caller;
 use crate::api::path::UserPath;
 use crate::api::query::List;
+use crate::api::timestamp::timestamp;
 use crate::identity::{Known, KnownSession};
 use crate::scope::{Scope, Scopes};
 use crate::store::session::{self, SessionKind};
@@ -177,9 +177,13 @@ fn csrf_token(known: &Known, headers: &HeaderMap) -> Option<String> {
 }
 
 /// The session that a request comes with.
-fn session_of(who: &Somebody) -> Result<KnownSession, Problem> {
+///
+/// # Errors
+///
+/// `session-unavailable`.
+pub(super) fn of(caller: &Caller) -> Result<KnownSession, Problem> {
     let refused = |detail: &str| Problem::new(Code::SessionUnavailable).detail(detail);
-    match &who.caller {
+    match caller {
         Caller::Known(known) => known
             .session
             .ok_or_else(|| refused("The request comes with a token, not with the session of a user.")),
@@ -207,8 +211,8 @@ fn ended(session: KnownSession) -> Response {
         (status = 409, description = "`session-unavailable`"),
     ),
 )]
-async fn log_out(who: Somebody, state: State) -> Result<Response, Problem> {
-    let (session, store) = (session_of(&who)?, state.store);
+async fn log_out(who: LoggedIn, state: State) -> Result<Response, Problem> {
+    let (session, store) = (of(&who.caller)?, state.store);
     state.publisher.change(async move { store.delete_session(session.id).await }).await?;
     Ok(ended(session))
 }
@@ -229,8 +233,8 @@ async fn log_out(who: Somebody, state: State) -> Result<Response, Problem> {
         (status = 503, description = "`saturated`, `storage-unavailable`"),
     ),
 )]
-async fn set_own_password(who: Somebody, state: State, new: NewPassword) -> Result<Response, Problem> {
-    let session = session_of(&who)?;
+async fn set_own_password(who: LoggedIn, state: State, new: NewPassword) -> Result<Response, Problem> {
+    let session = of(&who.caller)?;
     password::set(&state, &who.caller, new).await?;
     Ok(ended(session))
 }

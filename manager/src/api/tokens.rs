@@ -12,11 +12,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::Admin;
 use crate::api::body::{object, read_as};
 use crate::api::path::TokenPath;
 use crate::api::query::{List, PageQuery, Query};
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::scope::Scope;
 use crate::store::token;

@@ -14,11 +14,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{Deployer, Reader};
 use crate::api::path::{AppPath, TriggerPath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::schedule::{RunNowError, Scheduler};
 use crate::store::script::Put;

@@ -12,12 +12,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::Admin;
 use crate::api::body::{object, read_as};
 use crate::api::path::UserPath;
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
+use crate::api::timestamp::timestamp;
 use crate::api::tokens::parse_scopes;
 use crate::name::Name;
 use crate::password::{MAX_BYTES, MIN_BYTES, Password};

@@ -14,12 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::{Deployer, Reader};
 use crate::api::path::{ScriptPath, VersionPath};
 use crate::api::precondition::{answer, etag};
 use crate::api::query::{List, PageQuery, Query};
 use crate::api::scripts::Script;
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::store::Precondition;
 use crate::store::column::to_u64;
@@ -196,7 +196,7 @@ async fn activate_version(
 ) -> Result<Response, Problem> {
     let app = state.app_id(&path.app).await?;
     let source = source(&state, app, &path).await?;
-    state.load(&path.app, &source.source).await?;
+    state.load_again((app, &path.app), &source.source).await?;
     let store = state.store;
     let change = async move { store.activate(VersionId(source.id), &precondition).await };
     let script = state.publisher.change(change).await?;
@@ -229,7 +229,12 @@ async fn rollback_script(
     let app = state.app_id(&path.app).await?;
     let Some(number) = state.store.previous_version(app, &path.name).await? else {
         let problem = missing(&state, app, &path.name).await;
-        return Err(problem.detail("No version was active before, or it is not kept any more."));
+        return Err(match problem.code() {
+            Code::VersionNotFound => {
+                problem.detail("No version was active before, or it is not kept any more.")
+            }
+            _ => problem,
+        });
     };
     let ScriptPath { app, name } = path;
     activate_version(who, state, VersionPath { app, name, number }, precondition).await

@@ -41,6 +41,18 @@ pub struct AppSettings {
     pub quotas: Quotas,
 }
 
+impl AppSettings {
+    /// The limits as they are stored; none when there are none of its own.
+    pub(super) fn stored_limits(&self) -> Option<String> {
+        (!self.limits.is_empty()).then(|| serde_json::to_string(&self.limits).unwrap_or_default())
+    }
+
+    /// The quotas as they are stored; none when there are none of its own.
+    pub(super) fn stored_quotas(&self) -> Option<String> {
+        (self.quotas != Quotas::default()).then(|| serde_json::to_string(&self.quotas).unwrap_or_default())
+    }
+}
+
 impl App {
     /// The entity tag, without quotes. It is another one for another app of the same name.
     #[must_use]
@@ -169,10 +181,7 @@ impl Store {
         precondition.check(before.as_ref().map(App::tag).as_deref())?;
         let put = Put::of(before.as_ref().map(|app| &app.settings), settings);
         if put == Put::Created {
-            let count: i64 = sqlx::query_scalar("select count(*) from app").fetch_one(&mut *tx).await?;
-            if count >= i64::from(MAX_APPS) {
-                return Err(ChangeError::TooManyApps);
-            }
+            check_room(&mut tx).await?;
             if route::claims_name(&mut tx, name).await? {
                 return Err(ChangeError::NameTaken);
             }
@@ -183,13 +192,12 @@ impl Store {
                 .await?;
         }
         if put != Put::Unchanged {
-            let AppSettings { description, limits, quotas } = settings;
             sqlx::query(
                 "update app set description = $1, limits = $2, quotas = $3, updated_ms = $4 where name = $5",
             )
-            .bind(description)
-            .bind((!limits.is_empty()).then(|| serde_json::to_string(limits).unwrap_or_default()))
-            .bind((*quotas != Quotas::default()).then(|| serde_json::to_string(quotas).unwrap_or_default()))
+            .bind(&settings.description)
+            .bind(settings.stored_limits())
+            .bind(settings.stored_quotas())
             .bind(self.now_ms())
             .bind(name.as_str())
             .execute(&mut *tx)
@@ -210,12 +218,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let app = find(&mut tx, name).await?.ok_or(ChangeError::NoApp)?;
         precondition.check(Some(&app.tag()))?;
-        // No name begins with a blank.
-        sqlx::query("update app set name = ' ' || id, deleted_ms = $1 where id = $2")
-            .bind(self.now_ms())
-            .bind(app.id.0)
-            .execute(&mut *tx)
-            .await?;
+        hide(&mut tx, app.id, self.now_ms()).await?;
         for delete in [
             "delete from event_trigger where app_id = $1",
             "delete from secret where app_id = $1",
@@ -279,4 +282,24 @@ pub(super) async fn find(connection: &mut SqliteConnection, name: &Name) -> sqlx
     let row: Option<Row> =
         sqlx::query_as(select_app!("name = $1")).bind(name.as_str()).fetch_optional(connection).await?;
     row.map(App::try_from).transpose()
+}
+
+/// Refuse one more app than there may be.
+///
+/// # Errors
+///
+/// [`ChangeError::TooManyApps`]; the database failed.
+pub(super) async fn check_room(tx: &mut SqliteConnection) -> Result<(), ChangeError> {
+    let count: i64 = sqlx::query_scalar("select count(*) from app").fetch_one(tx).await?;
+    if count >= i64::from(MAX_APPS) { Err(ChangeError::TooManyApps) } else { Ok(()) }
+}
+
+/// Give an app a name by which nobody finds it: no name begins with a blank.
+pub(super) async fn hide(tx: &mut SqliteConnection, app: AppId, now_ms: i64) -> sqlx::Result<()> {
+    sqlx::query("update app set name = ' ' || id, deleted_ms = $1 where id = $2")
+        .bind(now_ms)
+        .bind(app.0)
+        .execute(tx)
+        .await?;
+    Ok(())
 }

@@ -196,15 +196,16 @@ async fn trim(tx: &mut SqliteConnection, like: &NewEntry) -> sqlx::Result<()> {
             .execute(tx)
             .await?;
         }
-        // Anybody can make these.
+        // Anybody can make these: who tries to log in, and who is logged in, whatever else that one may do.
         None if like.path.starts_with(SESSION) => {
             sqlx::query(
-                "delete from audit where app is null and substr(path, 1, $1) = $2 and seq <= \
-                 (select seq from audit where app is null and substr(path, 1, $1) = $2 \
-                  order by seq desc limit 1 offset $3)",
+                "delete from audit where app is null and substr(path, 1, $1) = $2 and (method = 'POST') = $3 and seq <= \
+                 (select seq from audit where app is null and substr(path, 1, $1) = $2 and (method = 'POST') = $3 \
+                  order by seq desc limit 1 offset $4)",
             )
             .bind(SESSION.len() as i64)
             .bind(SESSION)
+            .bind(like.method == "POST")
             .bind(KEPT_OF_APP)
             .execute(tx)
             .await?;
@@ -274,6 +275,27 @@ mod tests {
         let bobs = of("bob").await;
         assert_eq!((bobs.len(), bobs[0], bobs[9_999]), (10_000, 10_100, 101));
         assert_eq!(of("shop").await, [first]);
+    }
+
+    #[tokio::test]
+    async fn who_is_logged_in_drives_out_no_attempt_to_log_in() {
+        let test = TestStore::new().await;
+        let of = |method: &str| NewEntry {
+            method: method.to_owned(),
+            path: "/api/v1/session".to_owned(),
+            ..entry("ann", None)
+        };
+        let login = test.store.audit(&of("POST")).await.unwrap();
+        sqlx::query(
+            "with recursive n (n) as (select 2 union all select n + 1 from n where n < 10099) \
+             insert into audit (seq, at_ms, kind, method, path) select n, 0, 'user', 'DELETE', '/api/v1/session' from n",
+        )
+        .execute(&test.database.write)
+        .await
+        .unwrap();
+        test.store.audit(&of("DELETE")).await.unwrap();
+        let log = test.store.audit_log(&Filter::default(), None, 20_000).await.unwrap();
+        assert_eq!((log.len(), log.last().unwrap().seq), (10_001, login));
     }
 
     #[tokio::test]

@@ -16,14 +16,8 @@ impl Store {
     /// The database failed, or the disk is full.
     pub async fn copy_for_backup(&self) -> Result<PathBuf, StoreError> {
         let options = self.database.write.connect_options();
-        let mut file = options.get_filename().as_os_str().to_owned();
-        file.push(".backup");
-        let file = PathBuf::from(file);
-        // What a crash has left.
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
+        let file = self.backup_file();
+        self.discard_backup()?;
         // A connection of its own: none of those that others wait for is taken for as long as this may last.
         let mut connection = options.as_ref().clone().connect().await.map_err(failed)?;
         let path =
@@ -37,17 +31,27 @@ impl Store {
         Ok(file)
     }
 
-    /// What is wrong with the database file, if anything is.
+    /// Remove what a server has left that was killed while it made a copy.
     ///
     /// # Errors
     ///
-    /// The database failed.
-    pub async fn damage(&self) -> Result<Option<String>, StoreError> {
-        let found: String = sqlx::query_scalar("pragma integrity_check(1)")
-            .fetch_one(&self.database.read)
-            .await
-            .map_err(failed)?;
-        Ok((found != "ok").then_some(found))
+    /// It is there, and cannot be removed.
+    pub fn discard_backup(&self) -> Result<(), StoreError> {
+        for part in ["-journal", ""] {
+            let mut file = self.backup_file().into_os_string();
+            file.push(part);
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn backup_file(&self) -> PathBuf {
+        let mut file = self.database.write.connect_options().get_filename().as_os_str().to_owned();
+        file.push(".backup");
+        file.into()
     }
 }
 
@@ -80,6 +84,10 @@ mod tests {
         let first = test.store.copy_for_backup().await.unwrap();
         put("b").await;
         assert_eq!(names(first).await, ["a"]);
-        assert_eq!(names(test.store.copy_for_backup().await.unwrap()).await, ["a", "b"]);
+        let second = test.store.copy_for_backup().await.unwrap();
+        assert_eq!(names(second.clone()).await, ["a", "b"]);
+        test.store.discard_backup().unwrap();
+        assert!(!second.exists());
+        test.store.discard_backup().unwrap();
     }
 }

@@ -37,6 +37,13 @@ impl Kind {
         }
     }
 
+    fn file(self) -> &'static str {
+        match self {
+            Self::Main => "picloud",
+            Self::Telemetry => "telemetry",
+        }
+    }
+
     fn migrator(self) -> &'static Migrator {
         match self {
             Self::Main => &MIGRATOR,
@@ -72,6 +79,25 @@ pub async fn migrate(old: &Path, new: &Path, watch: Watch<'_>) -> anyhow::Result
     let migrated = migrate_open(&mut from, new, watch).await;
     from.close().await?;
     migrated
+}
+
+/// Bring a file up to date that is a copy: nobody else may use it.
+///
+/// # Errors
+///
+/// It is not of this kind, of a newer PiCloud, damaged, or has what PiCloud does not know.
+pub async fn update(file: &Path, wanted: Kind) -> anyhow::Result<()> {
+    let mut connection = open(file).await?;
+    let updated = async {
+        let found = kind(&mut connection).await?;
+        ensure!(found == wanted, "it is a {}.db, and a {}.db is needed", found.file(), wanted.file());
+        check(&mut connection).await?;
+        wanted.migrator().run(&mut connection).await.map_err(|error| explain(error, wanted))?;
+        compare_layouts(&fresh_layout(wanted).await?, &layout(&mut connection).await?)
+    };
+    let updated = updated.await;
+    connection.close().await?;
+    updated
 }
 
 /// Few rows are read ahead: one may have megabytes.

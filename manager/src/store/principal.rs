@@ -147,26 +147,26 @@ pub(super) async fn note_principal(
 }
 
 /// What is read of a principal, to which its scopes come.
-pub(super) trait Scoped {
+pub(super) trait ScopedRow {
     /// What it is with them.
-    type Of;
+    type Principal;
 
     /// The identity of the principal.
-    fn principal(&self) -> i64;
+    fn id(&self) -> i64;
 
     /// The same with its scopes.
-    fn with(self, scopes: Scopes) -> Self::Of;
+    fn with_scopes(self, scopes: Scopes) -> Self::Principal;
 }
 
 /// Read the scopes of each principal of which the rest is read.
-pub(super) async fn with_scopes<R: Scoped>(
+pub(super) async fn with_scopes<R: ScopedRow>(
     connection: &mut SqliteConnection,
     rows: Vec<R>,
-) -> sqlx::Result<Vec<R::Of>> {
+) -> sqlx::Result<Vec<R::Principal>> {
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
-        let scopes = scopes_of(connection, row.principal()).await?;
-        all.push(row.with(scopes));
+        let scopes = scopes_of(connection, row.id()).await?;
+        all.push(row.with_scopes(scopes));
     }
     Ok(all)
 }

@@ -11,7 +11,7 @@ use crate::scope::Scopes;
 use crate::store::column::{damaged, to_u64};
 use crate::store::principal::{note_principal, scopes_of};
 use crate::store::token::{TOKEN_PREFIX, hash_of};
-use crate::store::user::{StoredPassword, check_unchanged};
+use crate::store::user::{StoredPassword, check_password_unchanged};
 use crate::store::{ChangeError, Store, failed};
 
 /// How the text of every session begins: as a token does, so that whoever looks for one finds the other.
@@ -145,7 +145,7 @@ impl Store {
     ) -> Result<(String, Session, Scopes), ChangeError> {
         let text = new_text().map_err(|error| StoreError(format!("{error:#}")))?;
         let mut tx = self.begin().await?;
-        check_unchanged(&mut tx, user).await?;
+        check_password_unchanged(&mut tx, user).await?;
         let now_ms = self.now_ms();
         sweep(&mut tx, user.principal_id, now_ms).await?;
         let row: Row = sqlx::query_as(

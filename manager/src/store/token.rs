@@ -10,11 +10,11 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::scope::{Scope, Scopes};
 use crate::store::column::{to_i64, to_u64};
-use crate::store::principal::{Scoped, check_admin_left, set_scopes, with_scopes};
+use crate::store::principal::{ScopedRow, check_admin_left, set_scopes, with_scopes};
 use crate::store::{ChangeError, Store, failed};
 
 /// The name of the token that the first start makes.
-const ADMIN: &str = "admin";
+pub const ADMIN: &str = "admin";
 
 /// How every token begins, so that secret scanners can look for it.
 pub const TOKEN_PREFIX: &str = "picloud_";
@@ -224,14 +224,14 @@ async fn find(connection: &mut SqliteConnection, name: &Name) -> sqlx::Result<Op
     Ok(with_scopes(connection, rows).await?.pop())
 }
 
-impl Scoped for Row {
-    type Of = Token;
+impl ScopedRow for Row {
+    type Principal = Token;
 
-    fn principal(&self) -> i64 {
+    fn id(&self) -> i64 {
         self.id
     }
 
-    fn with(self, scopes: Scopes) -> Token {
+    fn with_scopes(self, scopes: Scopes) -> Token {
         Token {
             name: self.name,
             prefix: self.token_prefix,

@@ -7,7 +7,7 @@ use sqlx::{FromRow, SqliteConnection};
 use crate::name::Name;
 use crate::scope::{Scope, Scopes};
 use crate::store::column::to_u64;
-use crate::store::principal::{Scoped, check_admin_left, set_scopes, with_scopes};
+use crate::store::principal::{ScopedRow, check_admin_left, set_scopes, with_scopes};
 use crate::store::script::Put;
 use crate::store::session::end_all;
 use crate::store::{ChangeError, Precondition, Store, failed};
@@ -130,7 +130,7 @@ impl Store {
         hash: &str,
     ) -> Result<(), ChangeError> {
         let mut tx = self.begin().await?;
-        check_unchanged(&mut tx, before).await?;
+        check_password_unchanged(&mut tx, before).await?;
         set_password(&mut tx, before.principal_id, hash, self.now_ms()).await?;
         tx.commit().await?;
         Ok(())
@@ -220,7 +220,7 @@ async fn insert(
 /// # Errors
 ///
 /// [`ChangeError::NoUser`]; the database failed.
-pub(super) async fn check_unchanged(
+pub(super) async fn check_password_unchanged(
     tx: &mut SqliteConnection,
     known: &StoredPassword,
 ) -> Result<(), ChangeError> {
@@ -256,14 +256,14 @@ async fn find(connection: &mut SqliteConnection, name: &Name) -> sqlx::Result<Op
     Ok(with_scopes(connection, rows).await?.pop())
 }
 
-impl Scoped for Row {
-    type Of = User;
+impl ScopedRow for Row {
+    type Principal = User;
 
-    fn principal(&self) -> i64 {
+    fn id(&self) -> i64 {
         self.id
     }
 
-    fn with(self, scopes: Scopes) -> User {
+    fn with_scopes(self, scopes: Scopes) -> User {
         User {
             id: self.id,
             name: self.name,

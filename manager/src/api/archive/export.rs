@@ -15,7 +15,7 @@ use super::document::{
 use super::line;
 use super::pack::Packer;
 use crate::api::State;
-use crate::api::apps::timestamp;
+use crate::api::timestamp::timestamp;
 use crate::name::Name;
 use crate::store::archive::{WholeApp, WholeScript};
 use crate::store::column::to_u64;

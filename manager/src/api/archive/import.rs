@@ -24,7 +24,6 @@ use crate::api::apps::{self, check_address};
 use crate::api::body::check_type;
 use crate::api::path::AppPath;
 use crate::name::Name;
-use crate::store::app;
 use crate::store::archive::NewApp;
 use crate::store::{ChangeError, failed};
 
@@ -134,12 +133,12 @@ pub(crate) struct Imported {
     left_out: Vec<LeftOut>,
 }
 
-/// Make an app of an archive. What is told of it takes the app as clients see it.
+/// Make an app of an archive. Returns its entity tag, too.
 pub(super) async fn import(
     state: &State,
     name: &Name,
     upload: Upload,
-) -> Result<(app::App, impl FnOnce(apps::App) -> Imported + use<>), Problem> {
+) -> Result<(String, Imported), Problem> {
     let Upload { file, turn } = upload;
     let (file, plan) = look(state, name, file).await?;
     let unfinished = state.removals.begin_app().await?;
@@ -161,8 +160,9 @@ pub(super) async fn import(
     })?;
     state.schedules.changed();
     drop(turn);
-    let told = move |app| Imported {
-        app,
+    let tag = app.tag();
+    let imported = Imported {
+        app: apps::App::new(app, state),
         scripts,
         versions,
         routes,
@@ -173,7 +173,7 @@ pub(super) async fn import(
         missing_secrets,
         left_out,
     };
-    Ok((app, told))
+    Ok((tag, imported))
 }
 
 /// Look through all of an archive, and see what is to be made of it.

@@ -12,8 +12,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::api::apps::{LATEST_MS, timestamp};
 use crate::api::body::json;
+use crate::api::timestamp::{LATEST_MS, timestamp};
 
 #[derive(Serialize)]
 struct Written<'a> {

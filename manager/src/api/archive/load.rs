@@ -9,6 +9,7 @@ use std::sync::Arc;
 use picloud_host::call::AppId;
 use picloud_host::event::Cause;
 use picloud_host::limits::Limits;
+use picloud_host::loader::{Load, LoadError};
 use picloud_host::ports::{KvWrite, StoreError, Transaction};
 use picloud_host::problem::Problem;
 use picloud_host::quota::StorageQuota;
@@ -128,9 +129,11 @@ impl Loading<'_> {
     async fn version(&mut self, name: &Name, number: u32, source: String) -> Result<(), Problem> {
         let Some((script_id, planned)) = self.scripts.get(name).copied() else { return Ok(()) };
         let Some(version) = planned.versions.get(&number) else { return Ok(()) };
-        let report = match self.state.loader.load(&source, self.limits).await {
+        let load = Load { app: self.app, source: &source, limits: self.limits, quotas: None };
+        let report = match self.state.loader.load(load).await {
             Ok(report) => report,
-            Err(mut failure) => {
+            Err(LoadError::Quota(exceeded)) => return Err(exceeded.into()),
+            Err(LoadError::Failed(mut failure)) => {
                 let detail = failure.message.clone();
                 failure.message = format!("{}: {detail}", Member::Source(name.clone(), number));
                 let code = failure.code.as_str();

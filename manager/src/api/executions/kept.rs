@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::api::State;
-use crate::api::apps::timestamp;
 use crate::api::auth::ExecutionAccess;
+use crate::api::timestamp::timestamp;
 
 /// How far an asynchronous call is. Of a call with an idempotency key, whose caller has waited, that it is done.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -16,7 +16,7 @@ use crate::api::body::{object, read_as};
 use crate::api::caller::client_ip;
 use crate::api::{Auth, State};
 use crate::name::Name;
-use crate::password::{Password, PasswordError};
+use crate::password::{Password, Place};
 use crate::scope::Scopes;
 use crate::store::ChangeError;
 use crate::store::session::{Session, SessionKind};
@@ -74,12 +74,13 @@ impl FromRequest<State> for Attempt {
 pub(super) async fn log_in(state: &State, attempt: Attempt) -> Result<(String, Session, Scopes), Problem> {
     let Attempt { user, kind, password, head } = attempt;
     let address = client_ip(&head.extensions);
+    // Whoever knows the password must not make the server hash it without end, nor publish who is there.
+    let (begun, now_ms) = (Subject::SessionsOf(stand_in(&user)), state.clock.now_ms());
+    state.attempts.check(begun, ANYWHERE, now_ms).map_err(too_often)?;
     let try_ = Try::admit(state, &user, address).await?;
     audit::begin_login(&head, state, try_.stored.as_ref().map(|_| &user)).await?;
     let stored = try_.verify(password).await?;
-    // Whoever knows the password must not make the server publish who is there without end.
-    let begun = Subject::SessionsOf(stand_in(&user));
-    state.attempts.failed(begun, ANYWHERE, state.clock.now_ms()).map_err(too_often)?;
+    state.attempts.count(begun, ANYWHERE, now_ms).map_err(too_often)?;
     let (store, ip) = (state.store.clone(), address.to_string());
     let change = async move { store.create_session(&stored, kind, &ip).await };
     state.publisher.change(change).await.map_err(|error| match error {
@@ -100,6 +101,7 @@ pub(super) struct Try<'a> {
     address: IpAddr,
     of_user: Option<Subject>,
     stored: Option<StoredPassword>,
+    place: Place,
 }
 
 impl<'a> Try<'a> {
@@ -110,22 +112,24 @@ impl<'a> Try<'a> {
     ///
     /// # Errors
     ///
-    /// `too-many-attempts`; the database failed.
+    /// `too-many-attempts`, `saturated`; the database failed.
     pub(super) async fn admit(state: &'a State, user: &Name, address: IpAddr) -> Result<Self, Problem> {
         let now_ms = state.clock.now_ms();
         state
             .attempts
-            .failed(Subject::Logins, address, now_ms)
+            .count(Subject::Logins, address, now_ms)
             .map_err(|wait_ms| too_many("this address", wait_ms))?;
+        // It stays counted if there is no place: who comes again and again so keeps out nobody else.
+        let place = state.passwords.enter()?;
         let stored = state.store.user_password(user).await?;
         // Also for names of nobody: that there are attempts at it must not tell that there is such a user.
         let subject = Subject::LoginsOf(stand_in(user));
-        let of_user = match state.attempts.failed(subject, ANYWHERE, now_ms) {
+        let of_user = match state.attempts.count(subject, ANYWHERE, now_ms) {
             Ok(()) => Some(subject),
             Err(_) if is_logged_in_from(state, user, address).await? => None,
             Err(wait_ms) => return Err(too_many("everywhere for this user", wait_ms)),
         };
-        Ok(Self { state, address, of_user, stored })
+        Ok(Self { state, address, of_user, stored, place })
     }
 
     /// Whether it is the password.
@@ -134,25 +138,16 @@ impl<'a> Try<'a> {
     ///
     /// `login-failed`; it could not be found out, and does not count then.
     pub(super) async fn verify(self, password: Password) -> Result<StoredPassword, Problem> {
-        let hash = self.stored.as_ref().map(|stored| stored.hash.clone());
-        match self.state.passwords.verify(password, hash).await {
-            Ok(true) => {
-                self.forgive();
-                self.stored.ok_or_else(wrong)
-            }
-            Ok(false) => Err(wrong()),
-            Err(error @ (PasswordError::Saturated | PasswordError::Failed)) => {
-                self.forgive();
-                Err(error.into())
+        let Self { state, address, of_user, stored, place } = self;
+        let hash = stored.as_ref().map(|stored| stored.hash.clone());
+        let verified = state.passwords.verify(place, password, hash).await;
+        if let Ok(true) | Err(_) = verified {
+            state.attempts.forgive(Subject::Logins, address);
+            if let Some(subject) = of_user {
+                state.attempts.forgive(subject, ANYWHERE);
             }
         }
-    }
-
-    fn forgive(&self) {
-        self.state.attempts.forgive(Subject::Logins, self.address);
-        if let Some(subject) = self.of_user {
-            self.state.attempts.forgive(subject, ANYWHERE);
-        }
+        if verified? { stored.ok_or_else(wrong) } else { Err(wrong()) }
     }
 }
 

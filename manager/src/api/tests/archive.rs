@@ -305,11 +305,17 @@ async fn one_is_made_or_taken_at_a_time() {
     // Who takes one of an app does not keep the server from being backed up, nor the other way round.
     let files = export(&api, "default").await;
     drop(turn);
-    let turn = api.state.backups.turn_of_app().unwrap();
+    let turn = api.state.backups.turn_of_export().unwrap();
     api.get("/api/v1/apps/default/archive").await.problem(503, "saturated");
     assert_eq!(api.get("/api/v1/backup").await.status, 200);
     drop(turn);
+    // One that is being sent, however slowly, is in the way of its own app only.
+    let sending = api.state.backups.sending(api.test.app).unwrap();
+    api.get("/api/v1/apps/default/archive").await.problem(503, "saturated");
     assert_eq!(import(&api, "copy", pack(&files)).await.status, 201);
+    assert_eq!(api.get("/api/v1/apps/copy/archive").await.status, 200);
+    drop(sending);
+    assert_eq!(api.get("/api/v1/apps/default/archive").await.status, 200);
     drop(api.state.backups.turn().unwrap());
 }
 

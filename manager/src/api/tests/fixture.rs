@@ -12,7 +12,7 @@ use picloud_host::active::Active;
 use picloud_host::call::{Answer as CallAnswer, Cost, Failure, Outcome, Position};
 use picloud_host::ingress::{AnswerMemory, AnswerRoom, BodyMemory};
 use picloud_host::limits::Limits;
-use picloud_host::loader::{LoadReport, Loader, Trial};
+use picloud_host::loader::{Load, LoadError, LoadReport, Loader, Trial};
 use picloud_host::ports::Clock;
 use picloud_host::problem::{Code, Problem};
 use picloud_host::quota::Quotas;
@@ -43,10 +43,11 @@ pub(super) struct FakeLoader {
 
 #[async_trait]
 impl Loader for FakeLoader {
-    async fn load(&self, source: &str, _: &Limits) -> Result<LoadReport, Failure> {
+    async fn load(&self, load: Load<'_>) -> Result<LoadReport, LoadError> {
+        let source = load.source;
         self.loads.fetch_add(1, Ordering::Relaxed);
         let fail = |code: Code, message: &str, position: Option<Position>| {
-            Err(Failure { code, message: message.into(), position, status: None })
+            Err(LoadError::Failed(Failure { code, message: message.into(), position, status: None }))
         };
         match source {
             "panic" => panic!("secret insides"),
@@ -130,7 +131,7 @@ impl TestApi {
             telemetry: Arc::clone(&telemetry.telemetry),
             auth,
             origin,
-            public_url: None,
+            public_url: crate::api::PublicUrl::Same,
             bearers: Bearers { identities, store: test.store.clone(), clock: test.clock.clone() },
             attempts: Arc::default(),
             passwords: crate::password::Passwords::default(),

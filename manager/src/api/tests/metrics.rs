@@ -8,7 +8,7 @@ use picloud_host::ports::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use super::fixture::TestApi;
-use crate::api::apps::timestamp;
+use crate::api::timestamp::timestamp;
 use crate::telemetry::tests::{failed, succeeded};
 
 const METRICS: &str = "/api/v1/apps/default/scripts/hello/metrics";

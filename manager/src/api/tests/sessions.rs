@@ -139,7 +139,7 @@ fn guess_from_everywhere(attempts: &Attempts, name: &str, now_ms: u64) {
     use sha2::{Digest as _, Sha256};
     let hash: [u8; 32] = Sha256::digest(name.as_bytes()).into();
     let subject = Subject::LoginsOf(u64::from_be_bytes(hash[..8].try_into().unwrap()));
-    while attempts.failed(subject, ANYWHERE, now_ms).is_ok() {}
+    while attempts.count(subject, ANYWHERE, now_ms).is_ok() {}
 }
 
 #[tokio::test]
@@ -182,6 +182,29 @@ async fn logins_are_written_down_without_what_was_typed() {
         told[..4],
         ["user ann DELETE 204", "user ann POST 201", "user null POST 401", "user ann POST 401"]
     );
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_not_written_down() {
+    let (api, admin) = api().await;
+    let any =
+        with(&api, &admin, "POST", "/api/v1/tokens", json!({ "name": "any", "scopes": ["app:*:deploy"] }));
+    let any = any.await.json()["token"].as_str().unwrap().to_owned();
+    let entries = async || {
+        let log = with(&api, &admin, "GET", "/api/v1/audit", Value::Null).await.json();
+        log["items"].as_array().unwrap().len()
+    };
+    let before = entries().await;
+    // Whoever has a token for anything must not be able to drive out what others have done.
+    let password = json!({ "current_password": PASSWORD, "password": PASSWORD });
+    with(&api, &any, "DELETE", "/api/v1/session", Value::Null).await.problem(409, "session-unavailable");
+    with(&api, &any, "PUT", "/api/v1/session/password", password).await.problem(409, "session-unavailable");
+    let nowhere = "/api/v1/apps/made-up/scripts/a";
+    with(&api, &any, "DELETE", nowhere, Value::Null).await.problem(404, "app-not-found");
+    assert_eq!(entries().await, before);
+    let script = "/api/v1/apps/default/scripts/a";
+    with(&api, &any, "DELETE", script, Value::Null).await.problem(404, "script-not-found");
+    assert_eq!(entries().await, before + 1);
 }
 
 #[tokio::test]

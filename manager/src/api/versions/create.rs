@@ -166,7 +166,7 @@ pub(super) async fn create_version(
     let app = state.app_id(&path.app).await?;
     let message =
         check_message(message).map_err(|_| invalid("message must be text of 1000 bytes at most"))?;
-    let report = state.load(&path.app, &source).await?;
+    let report = state.load((app, &path.app), &source).await?;
     let smoke = match smoke {
         Some(smoke) => Some(try_it(&state, app, &path, &source, &smoke).await?),
         None => None,

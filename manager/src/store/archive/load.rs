@@ -5,12 +5,11 @@ use picloud_host::call::{AppId, SourceHash};
 use picloud_host::loader::LoadReport;
 use picloud_host::outbound::policy::HttpPolicy;
 use picloud_host::ports::StoreError;
-use picloud_host::quota::Quotas;
 use picloud_host::route::{Access, Route, RouteConfig};
 use sqlx::SqliteConnection;
 
 use crate::name::Name;
-use crate::store::app::{self, App, AppSettings, MAX_APPS};
+use crate::store::app::{self, App, AppSettings, check_room, hide};
 use crate::store::column::to_i64;
 use crate::store::route::{self, MayClaim, RouteConflict};
 use crate::store::trigger::{self, NewTrigger};
@@ -80,16 +79,13 @@ impl Store {
     /// [`ChangeError::TooManyApps`]; the database failed.
     pub(crate) async fn begin_app(&self) -> Result<AppId, ChangeError> {
         let mut tx = self.begin().await?;
-        let count: i64 = sqlx::query_scalar("select count(*) from app").fetch_one(&mut *tx).await?;
-        if count >= i64::from(MAX_APPS) {
-            return Err(ChangeError::TooManyApps);
-        }
-        let insert = "insert into app (name, created_ms, deleted_ms) values (' new', $1, $1) returning id";
-        let id: i64 = sqlx::query_scalar(insert).bind(self.now_ms()).fetch_one(&mut *tx).await?;
-        // As that of one that was deleted: no name begins with a blank.
-        sqlx::query("update app set name = ' ' || id where id = $1").bind(id).execute(&mut *tx).await?;
+        check_room(&mut tx).await?;
+        let insert = "insert into app (name, created_ms) values (' new', $1) returning id";
+        let id = AppId(sqlx::query_scalar(insert).bind(self.now_ms()).fetch_one(&mut *tx).await?);
+        // As one that was deleted.
+        hide(&mut tx, id, self.now_ms()).await?;
         tx.commit().await?;
-        Ok(AppId(id))
+        Ok(id)
     }
 
     /// Add scripts, none of which has a version yet. Returns which they are in storage, in the same order.
@@ -172,7 +168,6 @@ impl Store {
         if app::find(&mut tx, &new.name).await?.is_some() || route::claims_name(&mut tx, &new.name).await? {
             return Err(ChangeError::NameTaken);
         }
-        let AppSettings { description, limits, quotas } = &new.settings;
         sqlx::query(
             "update app \
              set name = $2, description = $3, limits = $4, quotas = $5, http_policy = $6, deleted_ms = null \
@@ -180,9 +175,9 @@ impl Store {
         )
         .bind(id.0)
         .bind(new.name.as_str())
-        .bind(description)
-        .bind((!limits.is_empty()).then(|| serde_json::to_string(limits).unwrap_or_default()))
-        .bind((*quotas != Quotas::default()).then(|| serde_json::to_string(quotas).unwrap_or_default()))
+        .bind(&new.settings.description)
+        .bind(new.settings.stored_limits())
+        .bind(new.settings.stored_quotas())
         .bind((new.http_policy != HttpPolicy::default()).then(|| http_policy::write(&new.http_policy)))
         .execute(&mut *tx)
         .await?;

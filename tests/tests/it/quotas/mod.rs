@@ -3,6 +3,7 @@
 
 mod fairness;
 mod memory;
+mod processor;
 mod storage;
 
 use std::time::{Duration, Instant};

@@ -55,23 +55,27 @@ async fn each_address_has_its_own_and_both_say_that_they_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_says_where_scripts_are() {
-    let public_url = async |app: &TestApp| {
-        Reply::of(app.anonymous_admin("GET", "/api/v1/server")).await.json()["public_url"].take()
+    let told = async |app: &TestApp, name: &str| {
+        Reply::of(app.anonymous_admin("GET", "/api/v1/server")).await.json()[name].take()
     };
-    assert_eq!(public_url(&TestApp::start().await).await, Value::Null, "where the API is");
+    let app = TestApp::start().await;
+    for name in ["public_url", "listener_url"] {
+        assert_eq!(told(&app, name).await, Value::Null, "where the API is");
+    }
     let app = split().await;
-    assert_eq!(public_url(&app).await, format!("http://{}", app.address));
+    assert_eq!(told(&app, "listener_url").await, format!("http://{}", app.address));
+    assert_eq!(told(&app, "public_url").await, Value::Null);
     let everywhere = TestApp::builder().dev(false).config(|config| {
         config.address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
         config.admin_address = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     });
     let app = everywhere.start().await;
-    assert_eq!(public_url(&app).await, format!("http://127.0.0.1:{}", app.address.port()));
+    assert_eq!(told(&app, "listener_url").await, format!("http://127.0.0.1:{}", app.address.port()));
     let configured = TestApp::builder()
         .config(|config| config.public_url = "https://Pi.example/".parse().ok())
         .start()
         .await;
-    assert_eq!(public_url(&configured).await, "https://pi.example");
+    assert_eq!(told(&configured, "public_url").await, "https://pi.example");
 }
 
 #[tokio::test(flavor = "multi_thread")]
