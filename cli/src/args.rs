@@ -16,6 +16,7 @@ mod invoke;
 mod kv;
 mod logs;
 mod manual;
+mod metrics;
 mod routes;
 mod run;
 mod scripts;
@@ -52,11 +53,12 @@ pub use invoke::{InvokeArgs, RequestArgs};
 pub use kv::{KvArgs, KvCommand, KvList, KvSet};
 pub use logs::{LogsArgs, MAX_LOG_LINES};
 pub use manual::{CompletionsArgs, ManArgs};
+pub use metrics::MetricsArgs;
 pub use routes::{AccessArgs, NewRoute, RoutesArgs, RoutesCommand};
 pub use run::{GivenArgs, RunArgs};
-pub use scripts::{NameArgs, RollbackArgs};
+pub use scripts::{NameArgs, RollbackArgs, SourceArgs};
 pub use serve::ServeArgs;
-pub use session::LoginArgs;
+pub use session::{LoginArgs, PasswdArgs};
 pub use settings::{
     ConfigArgs, ConfigCommand, HttpPolicyArgs, HttpPolicyCommand, HttpRule, SecretsArgs, SecretsCommand,
 };

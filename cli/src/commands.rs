@@ -11,10 +11,12 @@ pub mod deploy;
 pub mod dev;
 pub mod events;
 pub mod executions;
+pub mod grants;
 pub mod http_policy;
 pub mod invoke;
 pub mod kv;
 pub mod logs;
+pub mod metrics;
 pub mod request;
 pub mod routes;
 pub mod scripts;
@@ -59,15 +61,18 @@ pub async fn execute(
         ClientCommand::Logs(args) => logs::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Executions(args) => executions::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Top(args) => top::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Metrics(args) => metrics::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Scripts(args) => scripts::list(&api(&args)?, terminal).await,
         ClientCommand::Rm(args) => scripts::delete(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Versions(args) => scripts::versions(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Source(args) => scripts::source(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Rollback(args) => scripts::rollback(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Canary(args) => canary::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Kv(args) => kv::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Secrets(args) => secrets::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Config(args) => config::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::HttpPolicy(args) => http_policy::run(&args, &api(&args.app)?, terminal).await,
+        ClientCommand::Grants(args) => grants::list(&api(&args)?, terminal).await,
         ClientCommand::Triggers(args) => triggers::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Events(args) => events::run(&args, &api(&args.app)?, terminal).await,
         ClientCommand::Queues(args) => events::queues(&api(&args)?, terminal).await,
@@ -79,6 +84,7 @@ pub async fn execute(
         ClientCommand::Login(args) => session::login(&args, &settings, env, terminal).await,
         ClientCommand::Logout => session::logout(&settings, env, terminal).await,
         ClientCommand::Whoami => session::whoami(&settings, terminal).await,
+        ClientCommand::Passwd(args) => session::passwd(args, &settings, env, terminal).await,
         ClientCommand::Users(args) => users::run(&args, &of_server()?, terminal).await,
         ClientCommand::Backup(args) => backup::run(&args, &of_server()?, terminal).await,
         ClientCommand::Audit(args) => audit::run(&args, &of_server()?, terminal).await,

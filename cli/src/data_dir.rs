@@ -82,17 +82,6 @@ impl DataDir {
     }
 }
 
-/// Give a new file to whom its folder belongs, if this is root: else a service that is not could not use what was restored for
-/// it.
-pub(crate) fn give_to_owner(file: &std::fs::File, folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{MetadataExt as _, fchown};
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let owner = folder.metadata()?;
-    fchown(file, Some(owner.uid()), Some(owner.gid()))
-}
-
 /// Keep servers away from a folder that may be a data directory, for as long as the file is open. Nothing is made in it; none
 /// if no server was ever there.
 pub(crate) fn keep_servers_away(folder: &Path) -> Result<Option<std::fs::File>> {
@@ -139,7 +128,7 @@ pub(crate) fn open_to_others(dir: &Dir) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -152,19 +141,6 @@ mod tests {
         assert!(error.to_string().starts_with("another server uses"), "{error}");
         drop(first);
         DataDir::open(&path).unwrap();
-    }
-
-    #[test]
-    fn what_root_makes_belongs_to_whom_the_folder_belongs() {
-        let temporary = tempfile::tempdir().unwrap();
-        let path = temporary.path().join("new");
-        let file = std::fs::File::create_new(&path).unwrap();
-        let before = path.metadata().unwrap();
-        let nobody = std::os::unix::fs::chown(temporary.path(), Some(65534), Some(65534));
-        give_to_owner(&file, temporary.path()).unwrap();
-        let after = path.metadata().unwrap();
-        let expect = if nobody.is_ok() { (65534, 65534) } else { (before.uid(), before.gid()) };
-        assert_eq!((after.uid(), after.gid()), expect);
     }
 
     #[test]

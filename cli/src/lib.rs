@@ -25,6 +25,7 @@ pub mod init;
 pub mod manual;
 pub mod migrate;
 pub mod output;
+mod owner;
 pub mod project;
 pub mod restore;
 pub mod run;
@@ -48,9 +49,13 @@ pub fn main() -> ExitCode {
     let env = Env::process();
     let mut terminal = Terminal::process(&env);
     let exit = match parse(std::env::args_os(), &mut terminal) {
-        Ok(args) => match runtime(&args.command) {
-            Ok(runtime) => runtime.block_on(execute(args, &env, &mut terminal)),
-            Err(error) => terminal.report(&CliError::Failed(format!("cannot start: {error}"))),
+        Ok(args) => match owner::run_as_owner(&args, &env) {
+            Ok(Some(exit)) => exit,
+            Ok(None) => match runtime(&args.command) {
+                Ok(runtime) => runtime.block_on(execute(args, &env, &mut terminal)),
+                Err(error) => terminal.report(&CliError::Failed(format!("cannot start: {error}"))),
+            },
+            Err(error) => terminal.report(&error),
         },
         Err(exit) => exit,
     };

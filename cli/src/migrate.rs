@@ -16,6 +16,7 @@ use crate::exit::CliError;
 use crate::output::Terminal;
 use crate::output::table::Table;
 use crate::output::text::{bytes, thousands};
+use crate::secret_key::KEY_IS_NOT_IN_IT;
 use workshop::{Workshop, beside};
 
 /// What SQLite keeps beside a database: changes that are not in it yet, and what is needed to undo half a change.
@@ -72,7 +73,6 @@ async fn make(from: &Path, to: &Path, terminal: &Terminal) -> anyhow::Result<Don
     let migrated = migrated.with_context(|| format!("{} cannot be used", from.display()))?;
 
     let file = File::open(&new)?;
-    data_dir::give_to_owner(&file, workshop.parent())?;
     file.sync_all()?;
     let bytes = file.metadata()?.len();
     // A link fails if the name is there, where renaming would replace what has appeared meanwhile.
@@ -140,7 +140,7 @@ fn show(from: &Path, to: &Path, done: &Done, terminal: &mut Terminal) -> Result<
             .line(&format!("written  {}  {sizes}, schema {schema} instead of {old_schema}", to.display()))?;
     }
     if *kind == Kind::Main {
-        terminal.note("secrets in it can be read only with the server's key, which is not in it: secret.key in its data directory");
+        terminal.note(KEY_IS_NOT_IN_IT);
     }
     Ok(())
 }

@@ -15,6 +15,9 @@ use crate::data_dir::DataDir;
 /// The name of the file in the data directory, when no other place is given.
 pub(crate) const KEY_FILE: &str = "secret.key";
 
+/// What is said of every copy of the database.
+pub(crate) const KEY_IS_NOT_IN_IT: &str = "secrets in it can be read only with the server's key, which is not in it: secret.key in its data directory";
+
 /// A key that is being made has this behind its name. After a power cut it may be left, and is not looked at.
 const UNFINISHED: &str = ".new";
 

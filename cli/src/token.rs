@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use picloud_host::ports::SystemClock;
+use picloud_manager::store::token::ADMIN;
 use picloud_manager::store::{self, Database, Durability, Store};
 use serde_json::json;
 
@@ -63,7 +64,7 @@ async fn replace(config: &ServeConfig, saved: Option<&SavedToken>) -> anyhow::Re
     let database = Database::open(&data.path(DATABASE), Durability::Full, &store::MIGRATOR).await?;
     let store = Store::open(database.clone(), Arc::new(SystemClock)).await?;
     let was_saved = match saved {
-        Some(saved) => store.token_name(&saved.token).await?.is_some(),
+        Some(saved) => store.token_name(&saved.token).await?.is_some_and(|name| name == ADMIN),
         None => false,
     };
     let token = store.replace_admin_token().await?;
@@ -128,6 +129,18 @@ mod tests {
         let ran = picloud_in(&variables, &["token", "replace"]).await.expect(Exit::Ok);
         let saved = saved_token(&env).unwrap();
         assert_eq!((saved.token.as_str(), saved.server.as_str()), (ran.out.trim(), "http://127.0.0.1:9000"));
+
+        let (data_dir, database, store) = open(&home.path().join("data")).await;
+        let scope = picloud_manager::scope::Scope::parse("app:default:read").unwrap();
+        let (other, _) = store
+            .create_token(&picloud_manager::name::Name::parse("ci").unwrap(), &[scope], None)
+            .await
+            .unwrap();
+        database.close().await;
+        drop(data_dir);
+        write_client_file(&env, "http://127.0.0.1:9000", Some(&other)).unwrap();
+        picloud_in(&variables, &["token", "replace"]).await.expect(Exit::Ok);
+        assert_eq!(saved_token(&env).unwrap().token, other, "it works as before");
 
         write_client_file(&env, "http://127.0.0.1:9000", Some("of_another_server")).unwrap();
         picloud_in(&variables, &["token", "replace"]).await.expect(Exit::Ok);

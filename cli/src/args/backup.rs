@@ -17,13 +17,14 @@ Examples:
   picloud restore monday.db --data-dir /var/lib/picloud
   picloud restore monday.db --data-dir ./other          into a new data directory
 
-The server has to be stopped first. Secrets can be read only with the key that they were set under, `secret.key` in the
-old data directory if nothing else was said: keep a copy of it, but not beside the backups.";
+The server has to be stopped first. Root works as the user whom the data directory belongs to. Secrets can be read only with the key
+that they were set under, `secret.key` in the old data directory if nothing else was said: keep a copy of it, but not beside
+the backups.";
 
 /// `picloud restore`. The data directory is found as `picloud serve` finds it.
 #[derive(Debug, Clone, Args)]
 pub struct RestoreArgs {
-    /// The backup
+    /// The backup, or `-` for standard input
     pub file: PathBuf,
 
     /// The server's data directory [default: ./data] [env: PICLOUD_DATA_DIR]

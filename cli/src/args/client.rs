@@ -13,9 +13,10 @@ use super::executions::{self, ExecutionsArgs};
 use super::invoke::{self, InvokeArgs};
 use super::kv::KvArgs;
 use super::logs::{self, LogsArgs};
+use super::metrics::{self, MetricsArgs};
 use super::routes::{AccessArgs, RoutesArgs};
-use super::scripts::{NameArgs, RollbackArgs};
-use super::session::{self, LoginArgs};
+use super::scripts::{NameArgs, RollbackArgs, SourceArgs};
+use super::session::{self, LoginArgs, PasswdArgs};
 use super::settings::{ConfigArgs, HttpPolicyArgs, SecretsArgs};
 use super::tokens::{AuditArgs, TokensArgs};
 use super::top::{self, TopArgs};
@@ -48,6 +49,10 @@ pub enum ClientCommand {
     #[command(after_help = top::EXAMPLES)]
     Top(TopArgs),
 
+    /// Show what the calls of a script cost, by version
+    #[command(after_help = metrics::EXAMPLES)]
+    Metrics(MetricsArgs),
+
     /// List the scripts of an app
     #[command(after_help = "\
 Examples:
@@ -68,6 +73,14 @@ Examples:
   picloud versions hello
   picloud versions hello -o json | jq '.items[0].load_fuel'")]
     Versions(NameArgs),
+
+    /// Print the source of a script as it is deployed
+    #[command(after_help = "\
+Examples:
+  picloud source hello                       that of the active version
+  picloud source hello 3 > hello.rhai
+  diff <(picloud source hello 3) <(picloud source hello)")]
+    Source(SourceArgs),
 
     /// Make an older version of a script the active one
     #[command(after_help = "\
@@ -117,6 +130,15 @@ Examples:
   picloud http-policy                        what is allowed
   picloud http-policy allow api.example.org --method GET")]
     HttpPolicy(HttpPolicyArgs),
+
+    /// List the directories of the server that the scripts of an app may use
+    #[command(after_help = "\
+Examples:
+  picloud grants
+  picloud grants -o json | jq -r '.items[].name'
+
+Who runs the server grants them, with `picloud serve --fs` or in its settings.")]
+    Grants(AppOnly),
 
     /// Let changes of keys, messages and queues call scripts
     #[command(after_help = "\
@@ -201,6 +223,10 @@ Examples:
   picloud whoami
   picloud whoami -o json | jq -r .name")]
     Whoami,
+
+    /// Set your own password; it is asked for, or comes from standard input
+    #[command(after_help = session::PASSWD_EXAMPLES)]
+    Passwd(PasswdArgs),
 
     /// Make users, choose what they may do, set their passwords
     #[command(after_help = "\

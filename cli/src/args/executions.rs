@@ -14,6 +14,7 @@ Examples:
   picloud executions hello --limit 20
   picloud executions --fault any --since 2h --until 1h
   picloud executions show 01931e2c-...
+  picloud executions answer 01931e2c-...     what an asynchronous call has answered
   picloud executions cancel 01931e2c-...     an asynchronous call that waits or runs";
 
 /// `picloud executions`.
@@ -84,6 +85,11 @@ pub enum ExecutionsCommand {
     /// Show one execution: what it cost, why it failed, what it logged, or how far it is
     Show {
         /// The id, as in the header PiCloud-Execution-Id
+        id: String,
+    },
+    /// Print the answer of an asynchronous call, or of one with an idempotency key
+    Answer {
+        /// The id, as `picloud invoke --async` prints it
         id: String,
     },
     /// Cancel an asynchronous call that waits or runs; it has no effects

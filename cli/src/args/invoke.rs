@@ -58,7 +58,7 @@ pub struct InvokeArgs {
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
 
-    /// Send the token along, so that the script sees who calls. The script can read it
+    /// Send the token along, for a script that wants to know who calls. The script gets to know that, but not the token
     #[arg(long)]
     pub with_token: bool,
 

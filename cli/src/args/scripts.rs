@@ -1,4 +1,4 @@
-//! The options of `picloud scripts`, `rm`, `versions` and `rollback`.
+//! The options of `picloud scripts`, `rm`, `versions`, `source` and `rollback`.
 
 use std::num::NonZeroU32;
 
@@ -11,6 +11,20 @@ use super::AppOnly;
 pub struct NameArgs {
     /// The script
     pub name: String,
+
+    /// The app.
+    #[command(flatten)]
+    pub app: AppOnly,
+}
+
+/// `picloud source`.
+#[derive(Debug, Clone, Args)]
+pub struct SourceArgs {
+    /// The script
+    pub name: String,
+
+    /// The number of the version, as `picloud versions` shows it [default: the active one]
+    pub version: Option<NonZeroU32>,
 
     /// The app.
     #[command(flatten)]

@@ -25,3 +25,21 @@ pub struct LoginArgs {
     #[command(flatten)]
     pub password: PasswordInput,
 }
+
+/// What stands below the options of `picloud passwd`.
+pub(super) const PASSWD_EXAMPLES: &str = "\
+Examples:
+  picloud passwd
+  printf '%s\\n' \"$old\" \"$new\" | picloud passwd --password-stdin
+
+All sessions end with the old password, also this one: `picloud login` begins a new one. `picloud users passwd NAME` sets that
+of another user.";
+
+/// `picloud passwd`.
+#[derive(Debug, Clone, Args)]
+pub struct PasswdArgs {
+    /// Read the old password from the first line of standard input and the new one from the second, also if that is a
+    /// terminal
+    #[arg(long)]
+    pub password_stdin: bool,
+}

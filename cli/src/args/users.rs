@@ -45,7 +45,7 @@ Examples:
         #[command(flatten)]
         password: PasswordInput,
     },
-    /// List where a user is logged in, or end all of that
+    /// List the sessions of a user, or end them
     #[command(after_help = "\
 Examples:
   picloud users sessions ann

@@ -77,25 +77,32 @@ impl Api {
         path
     }
 
-    /// The connection to where scripts are, which the server is asked for once. What does not say it is taken for a server that
-    /// has all in one place.
+    /// The connection to where scripts are, which the server is asked for once. What has no such operation is taken for a server
+    /// that has all in one place: the address for scripts, or a proxy that lets nothing else through.
     ///
     /// # Errors
     ///
-    /// No answer, or one that names no URL.
+    /// No answer, a server that cannot say it now, or an answer that names no URL.
     pub async fn scripts(&self) -> Result<&Http, CliError> {
         self.scripts
             .get_or_try_init(|| async {
                 let reply = self.http.send(Call::api(Method::GET, "/api/v1/server")).await?;
                 let document: Value = match reply.status {
                     StatusCode::OK => serde_json::from_slice(&reply.body).unwrap_or_default(),
-                    _ => Value::Null,
+                    status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                        Value::Null
+                    }
+                    _ => return Err(Problem::of_api(&reply, self.http.server())),
                 };
-                let server = match document["public_url"].as_str() {
-                    Some(url) => Server::parse(url).map_err(CliError::Unreachable)?,
-                    None => self.http.server().clone(),
+                let url = |name: &str| document[name].as_str().map(Server::parse).transpose();
+                let settings = match (url("public_url"), url("listener_url")) {
+                    (Err(why), _) | (_, Err(why)) => return Err(CliError::Unreachable(why)),
+                    (Ok(Some(server)), _) => self.settings.at(server),
+                    // Where that is from here, nobody has said.
+                    (_, Ok(Some(server))) => ClientSettings { server, token: None, ..self.settings.clone() },
+                    (Ok(None), Ok(None)) => self.settings.clone(),
                 };
-                Http::new(&self.settings.at(server))
+                Http::new(&settings)
             })
             .await
     }

@@ -53,11 +53,12 @@ impl ClientSettings {
     }
 
     /// The same for where the server says that its scripts are. The token belongs there, too, unless others could read it on the
-    /// way there who cannot on the way to the API.
+    /// way there who cannot on the way to the API, or this machine is meant where the server is another one.
     #[must_use]
     pub fn at(&self, server: Server) -> Self {
-        let readable = self.server.is_https() && !server.is_https() && !server.is_local();
-        Self { token: self.token.clone().filter(|_| !readable), server, timeout: self.timeout }
+        let readable = self.server.is_https() && !server.is_https();
+        let belongs = if server.is_local() { self.server.is_local() } else { !readable };
+        Self { token: self.token.clone().filter(|_| belongs), server, timeout: self.timeout }
     }
 }
 
@@ -89,13 +90,15 @@ mod tests {
     }
 
     #[test]
-    fn no_one_reads_the_token_on_the_way_to_scripts_who_cannot_on_the_way_to_the_api() {
+    fn the_token_goes_to_scripts_where_it_is_as_safe_as_on_its_way_to_the_api() {
         for (api, scripts, shown) in [
             ("http://pi:9000", "http://pi", true),
             ("https://pi:9000", "https://pi", true),
             ("http://pi:9000", "https://pi", true),
             ("https://pi:9000", "http://pi", false),
-            ("https://pi:9000", "http://127.0.0.1:8080", true),
+            ("https://pi:9000", "http://127.0.0.1:8080", false),
+            ("http://pi:9000", "http://127.0.0.1:8080", false),
+            ("https://localhost:9000", "http://127.0.0.1:8080", true),
         ] {
             let token = Some(Token::parse("t").unwrap());
             let settings = ClientSettings { server: Server::parse(api).unwrap(), token, timeout: None };

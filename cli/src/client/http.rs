@@ -68,6 +68,11 @@ impl Call {
         }
     }
 
+    /// The same with a JSON document.
+    pub fn json(method: Method, path: impl Into<String>, document: &serde_json::Value) -> Self {
+        Self::api(method, path).body("application/json", document.to_string())
+    }
+
     /// The same with a body.
     #[must_use]
     pub fn body(mut self, media_type: &'static str, body: impl Into<Bytes>) -> Self {

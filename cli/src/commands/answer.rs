@@ -13,6 +13,9 @@ use crate::output::Terminal;
 use crate::output::diagnostic::Diagnostic;
 use crate::output::text::{clean, clean_lines, thousands};
 
+/// The largest answer that a server can be told to allow, in bytes.
+pub(super) const MAX_ANSWER: usize = 64 << 20;
+
 /// An answer with its cost.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -56,9 +59,13 @@ impl Answer {
     /// The call failed: its status is 400 or more. What there is to say about it has been said.
     pub fn print(&self, file: &str, source: Option<&str>, terminal: &mut Terminal) -> Result<(), CliError> {
         let diagnostic = self.problem.as_ref().map(|problem| {
-            let diagnostic = Diagnostic::of_problem(problem);
+            let mut diagnostic = Diagnostic::of_problem(problem);
             match source {
-                Some(source) => diagnostic.in_source(file, source),
+                Some(source) => {
+                    // No server has it.
+                    diagnostic.notes.retain(|(word, _)| *word != "execution");
+                    diagnostic.in_source(file, source)
+                }
                 None => diagnostic.in_file(file),
             }
         });

@@ -3,7 +3,6 @@
 use http::{Method, header};
 use serde_json::{Map, Value, json};
 
-use super::scripts::print;
 use super::{archive, done, text};
 use crate::args::{AppSettings, AppsArgs, AppsCommand};
 use crate::client::Api;
@@ -32,6 +31,9 @@ pub async fn run(args: &AppsArgs, api: &Api, terminal: &mut Terminal) -> Result<
             archive::import(file, name.as_deref(), api, terminal).await
         }
         Some(AppsCommand::Rm { name, confirm }) => {
+            if name != confirm {
+                return Err(CliError::Usage(format!("--confirm has to name the app once more: {name}")));
+            }
             let path = format!("{}{}", path(name), query(&[("confirm", Some(confirm.clone()))]));
             api.send(Call::api(Method::DELETE, path)).await?;
             done("deleted", "name", name, terminal)
@@ -53,7 +55,7 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
         let own = own(&app["limits"]).into_iter().chain(own(&app["quotas"])).collect::<Vec<_>>().join(", ");
         table.row(vec![text(app, "name"), local(&app["created_at"]), own, text(app, "description")]);
     }
-    print(&table, items.is_empty(), "there are no apps that this token may read", terminal)
+    table.print("there are no apps that this token may read", terminal)
 }
 
 /// `fuel=1000` for each that was chosen.
@@ -82,16 +84,22 @@ fn show(app: &Value, terminal: &mut Terminal) -> Result<(), CliError> {
             let whose = if app[own].get(name).is_some() { "its own" } else { "" };
             table.row(vec![name.clone(), value.to_string(), whose.to_owned()]);
         }
-        print(&table, false, "", terminal)?;
+        table.print("", terminal)?;
     }
     Ok(())
 }
 
 async fn create(settings: &AppSettings, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let body = changed(&json!({}), settings);
-    let mut call = Call::api(Method::PUT, path(&settings.name)).body("application/json", body.to_string());
+    let mut call = Call::json(Method::PUT, path(&settings.name), &body);
     call.headers.insert(header::IF_NONE_MATCH, http::HeaderValue::from_static("*"));
-    api.send(call).await?;
+    api.send(call).await.map_err(|error| match error {
+        CliError::Problem(problem) if problem.status == 412 => CliError::Failed(format!(
+            "there is an app {} already; `picloud apps set` changes it",
+            settings.name
+        )),
+        other => other,
+    })?;
     done("made", "name", &settings.name, terminal)
 }
 
@@ -99,7 +107,7 @@ async fn create(settings: &AppSettings, api: &Api, terminal: &mut Terminal) -> R
 async fn set(settings: &AppSettings, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let found = api.send(Call::api(Method::GET, path(&settings.name))).await?;
     let body = changed(&api.document(&found)?, settings);
-    let mut call = Call::api(Method::PUT, path(&settings.name)).body("application/json", body.to_string());
+    let mut call = Call::json(Method::PUT, path(&settings.name), &body);
     if let Some(tag) = found.headers.get(header::ETAG) {
         call.headers.insert(header::IF_MATCH, tag.clone());
     }

@@ -17,7 +17,7 @@ use crate::client::Api;
 use crate::client::http::Call;
 use crate::exit::CliError;
 use crate::output::Terminal;
-use crate::output::text::{bytes, clean};
+use crate::output::text::{bytes, clean, counted};
 
 /// How long sending an archive and loading what is in it may take.
 const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
@@ -55,6 +55,9 @@ pub(super) async fn import(
 ) -> Result<(), CliError> {
     let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", file.display()));
     let mut opened = File::open(file).map_err(failed)?;
+    if !opened.metadata().map_err(failed)?.is_file() {
+        return Err(CliError::Failed(format!("{} is no file", file.display())));
+    }
     let name = match name {
         Some(name) => name.to_owned(),
         None => named(&opened).map_err(failed)?,
@@ -84,9 +87,16 @@ fn tell(name: &str, made: &Value, terminal: &mut Terminal) -> Result<(), CliErro
         return terminal.json(made);
     }
     terminal.line(&format!("made  {}", clean(name)))?;
-    let counted = ["scripts", "versions", "routes", "triggers", "config", "keys"]
-        .map(|what| format!("{} {what}", number(made, what)));
-    terminal.line(&format!("      {}", counted.join(", ")))?;
+    let parts = [
+        ("scripts", "script"),
+        ("versions", "version"),
+        ("routes", "route"),
+        ("triggers", "trigger"),
+        ("config", "configuration value"),
+        ("keys", "key"),
+    ];
+    let parts = parts.map(|(member, what)| counted(number(made, member), what));
+    terminal.line(&format!("      {}", parts.join(", ")))?;
     let expired = number(made, "expired_keys");
     if expired > 0 {
         terminal.note(&format!("{expired} keys have expired and were left out"));

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::scripts::print;
 use super::{moment, text};
 use crate::args::AuditArgs;
 use crate::client::Api;
@@ -42,5 +41,5 @@ pub async fn run(args: &AuditArgs, api: &Api, terminal: &mut Terminal) -> Result
         let request = format!("{} {}", text(entry, "method"), text(entry, "path"));
         table.row(vec![local(&entry["at"]), who, text(entry, "client_ip"), status, request]);
     }
-    print(&table, items.is_empty(), "nothing of this kind was changed", terminal)
+    table.print("nothing of this kind was changed", terminal)
 }

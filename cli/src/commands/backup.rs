@@ -9,12 +9,14 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 
+use super::interrupted;
 use crate::args::BackupArgs;
 use crate::client::Api;
 use crate::client::http::Call;
 use crate::exit::CliError;
 use crate::output::Terminal;
 use crate::output::text::bytes;
+use crate::secret_key::KEY_IS_NOT_IN_IT;
 
 /// How long a server may be silent: it copies its database, or all of an app, before the first byte comes.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
@@ -30,7 +32,7 @@ pub async fn run(args: &BackupArgs, api: &Api, terminal: &mut Terminal) -> Resul
         return terminal.json(&json!({ "file": args.file, "bytes": size }));
     }
     terminal.line(&format!("written  {}  {}", args.file.display(), bytes(size)))?;
-    terminal.note("secrets in it can be read only with the server's key, which is not in it: secret.key in its data directory");
+    terminal.note(KEY_IS_NOT_IN_IT);
     Ok(())
 }
 
@@ -45,6 +47,9 @@ pub(super) async fn download(
     api: &Api,
     terminal: &Terminal,
 ) -> Result<u64, CliError> {
+    if path == Path::new("-") {
+        return Err(CliError::Usage("`-` is no file: this is not written to standard output".to_owned()));
+    }
     if path.exists() {
         let file = path.display();
         return Err(CliError::Usage(format!("{file} is there already: no file is replaced")));
@@ -52,8 +57,9 @@ pub(super) async fn download(
     let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", path.display()));
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
+    // What another one has left, or put there to get at what is written.
+    let _ = std::fs::remove_file(&part);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(failed)?;
     let call = Call { timeout: SILENCE, ..Call::api(Method::GET, from) };
     let bar = terminal.bytes_progress();
     let mut size = 0;
@@ -64,7 +70,11 @@ pub(super) async fn download(
         bar.set_position(size);
         Ok(())
     });
-    let done = received.await.and_then(|()| file.sync_all().map_err(failed));
+    let received = tokio::select! {
+        received = received => received,
+        () = interrupted() => Err(CliError::Failed("interrupted; nothing was written".to_owned())),
+    };
+    let done = received.and_then(|()| file.sync_all().map_err(failed));
     bar.finish_and_clear();
     // A link fails if the name is there, where renaming would replace what has appeared meanwhile.
     let done = done.and_then(|()| std::fs::hard_link(&part, path).map_err(failed));

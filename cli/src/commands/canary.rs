@@ -36,7 +36,7 @@ fn path(script: &str, api: &Api) -> String {
 
 /// Send a canary. Also for `picloud deploy`.
 pub(super) async fn put(script: &str, body: &Value, api: &Api) -> Result<(StatusCode, Value), CliError> {
-    let call = Call::api(Method::PUT, path(script, api)).body("application/json", body.to_string());
+    let call = Call::json(Method::PUT, path(script, api), body);
     api.json(call).await
 }
 

@@ -5,7 +5,6 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::request::read_data;
-use super::scripts::print;
 use super::{done, text};
 use crate::args::{ConfigArgs, ConfigCommand};
 use crate::client::Api;
@@ -45,7 +44,7 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
         let updated = crate::output::time::local(&item["updated_at"]);
         table.row(vec![text(item, "name"), updated, excerpt(&item["value"].to_string(), 60)]);
     }
-    print(&table, items.is_empty(), &format!("the app {} has no configuration", api.app()), terminal)
+    table.print(&format!("the app {} has no configuration", api.app()), terminal)
 }
 
 /// The text itself, so that no number loses digits.

@@ -61,8 +61,10 @@ async fn deploy(
     api: &Api,
     terminal: &Terminal,
 ) -> Result<Done, CliError> {
+    // Before: what is deployed is deployed, whatever becomes of this.
+    let scripts = api.scripts().await?;
     let uploaded = upload(name, file, options, api, terminal).await?;
-    let text = summary(name, &uploaded, api.scripts().await?, terminal.out_paint());
+    let text = summary(name, &uploaded, scripts, terminal.out_paint());
     let mut more = json!({ "script": uploaded.script });
     if let Some(version) = uploaded.version {
         more["version"] = version;

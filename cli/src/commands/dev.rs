@@ -152,6 +152,7 @@ impl Dev<'_> {
             self.known.insert(file.to_owned(), content);
         }
         let name = script_name(file)?;
+        let scripts = self.api.scripts().await?;
         match upload(&name, file, &Options::default(), self.api, terminal).await {
             Ok(uploaded) if terminal.json_wanted() => {
                 let unchanged = uploaded.change == Change::Unchanged;
@@ -160,7 +161,6 @@ impl Dev<'_> {
                 Ok(true)
             }
             Ok(uploaded) => {
-                let scripts = self.api.scripts().await?;
                 let line = deploy::summary(&name, &uploaded, scripts, terminal.out_paint());
                 terminal.line(&line)?;
                 Ok(true)

@@ -4,7 +4,6 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::request::read_data;
-use super::scripts::print;
 use super::{number, text};
 use crate::args::{EventFilter, EventsArgs, EventsCommand, ManyArgs, ManyFilter, SendArgs};
 use crate::client::Api;
@@ -67,7 +66,7 @@ async fn list(filter: &EventFilter, limit: u32, api: &Api, terminal: &mut Termin
             excerpt(&text(&item["failure"], "message"), 60),
         ]);
     }
-    print(&table, items.is_empty(), "there are no such events", terminal)
+    table.print("there are no such events", terminal)
 }
 
 async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
@@ -151,7 +150,7 @@ pub async fn queues(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> 
             next,
         ]);
     }
-    print(&table, items.is_empty(), "nothing waits, nothing runs, nothing is dead", terminal)
+    table.print("nothing waits, nothing runs, nothing is dead", terminal)
 }
 
 /// Show what an execution has led to, as a tree.

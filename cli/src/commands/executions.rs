@@ -3,19 +3,20 @@
 use http::Method;
 use serde_json::{Value, json};
 
+use super::answer::{Answer, MAX_ANSWER};
 use super::logs::line;
-use super::scripts::print;
 use super::{done, moment, number, text};
 use crate::args::{ExecutionsArgs, ExecutionsCommand};
 use crate::client::Api;
 use crate::client::http::Call;
+use crate::client::problem::Problem;
 use crate::exit::CliError;
 use crate::output::diagnostic::Diagnostic;
 use crate::output::table::Table;
-use crate::output::text::{bytes, clean, thousands};
+use crate::output::text::{bytes, clean, milliseconds, thousands};
 use crate::output::{Terminal, time};
 
-/// List executions, show one or cancel one.
+/// List executions, show one, print its answer or cancel it.
 ///
 /// # Errors
 ///
@@ -23,6 +24,7 @@ use crate::output::{Terminal, time};
 pub async fn run(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     match &args.command {
         Some(ExecutionsCommand::Show { id }) => show(id, api, terminal).await,
+        Some(ExecutionsCommand::Answer { id }) => answer(id, api, terminal).await,
         Some(ExecutionsCommand::Cancel { id }) => cancel(id, api, terminal).await,
         None => list(args, api, terminal).await,
     }
@@ -70,12 +72,23 @@ async fn list(args: &ExecutionsArgs, api: &Api, terminal: &mut Terminal) -> Resu
             text(item, "code"),
         ]);
     }
-    print(&table, items.is_empty(), "there are no such executions", terminal)
+    table.print("there are no such executions", terminal)
 }
 
 async fn cancel(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     api.send(Call::api(Method::DELETE, api.path(["executions", id]))).await?;
     done("cancelled", "id", id, terminal)
+}
+
+async fn answer(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let path = api.path(["executions", id, "answer"]);
+    let call = Call { answer_limit: MAX_ANSWER, ..Call::api(Method::GET, path) };
+    let reply = api.http().send(call).await?;
+    if reply.headers.contains_key("picloud-execution-id") {
+        return Answer::of(reply).print(id, None, terminal);
+    }
+    // No script says this, but the server.
+    Err(Problem::of_api(&reply, api.http().server()))
 }
 
 /// What there is to say about a call that has no record yet.
@@ -150,10 +163,6 @@ async fn show(id: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliErr
         lines.push(format!("({dropped} log lines were over the limit and are lost)"));
     }
     if lines.is_empty() { Ok(()) } else { terminal.line(&lines.join("\n")) }
-}
-
-fn milliseconds(us: u64) -> String {
-    format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
 }
 
 /// An execution as the API gives it.

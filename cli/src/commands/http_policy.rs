@@ -4,7 +4,6 @@ use http::{Method, header};
 use serde_json::{Value, json};
 
 use super::request::read_data;
-use super::scripts::print;
 use crate::args::{HttpPolicyArgs, HttpPolicyCommand, HttpRule};
 use crate::client::Api;
 use crate::client::http::Call;
@@ -48,7 +47,7 @@ async fn allow(rule: &HttpRule, api: &Api) -> Result<Value, CliError> {
     let rules = policy.get_mut("rules").and_then(Value::as_array_mut);
     let rules = rules.ok_or_else(|| CliError::Failed("the server answered with no policy".to_owned()))?;
     rules.push(rule);
-    let mut call = Call::api(Method::PUT, path(api)).body("application/json", policy.to_string());
+    let mut call = Call::json(Method::PUT, path(api), &policy);
     if let Some(tag) = found.headers.get(header::ETAG) {
         call.headers.insert(header::IF_MATCH, tag.clone());
     }
@@ -73,7 +72,7 @@ fn show(policy: &Value, api: &Api, terminal: &mut Terminal) -> Result<(), CliErr
         ]);
     }
     let nothing = format!("the app {} may send no requests to other servers", api.app());
-    print(&table, rules.is_empty(), &nothing, terminal)
+    table.print(&nothing, terminal)
 }
 
 /// The texts and numbers of an array; `none` when there are none.

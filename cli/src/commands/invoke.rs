@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
-use super::answer::Answer;
+use super::answer::{Answer, MAX_ANSWER};
 use super::request;
 use crate::args::InvokeArgs;
 use crate::client::Api;
@@ -14,10 +14,8 @@ use crate::client::http::{Call, Http, Reply};
 use crate::client::problem::Problem;
 use crate::exit::CliError;
 use crate::output::Terminal;
+use crate::output::diagnostic::Diagnostic;
 use crate::output::text::clean;
-
-/// The largest answer that a server can be told to allow.
-const MAX_ANSWER: usize = 64 << 20;
 
 /// A little more than the longest deadline that a server can be told to give a call.
 const TIMEOUT: Duration = Duration::from_secs(16 * 60);
@@ -55,14 +53,26 @@ pub async fn run(args: &InvokeArgs, api: &Api, terminal: &mut Terminal) -> Resul
     };
     let scripts = api.scripts().await?;
     if args.with_token && !scripts.has_token() && api.http().has_token() {
-        let why = "the token is not sent there, since the connection is not encrypted and that to the API is";
-        return Err(CliError::Usage(format!("scripts are at {}: {why}", scripts.server())));
+        return Err(CliError::Usage(format!(
+            "scripts are at {}, as the server says; the token is not sent there, since others may get it there who cannot at \
+             the API: see public_url in docs/CONFIG.md, or call the script with curl",
+            scripts.server()
+        )));
     }
-    let reply = scripts.send(call).await?;
+    let reply = scripts.send(call).await.map_err(|error| named_by_server(error, scripts, api))?;
     let ran = reply.headers.contains_key("picloud-execution-id");
     if !ran && reply.status.as_u16() >= 400 {
         // No script has run: the server says why, or it is no PiCloud server.
         let error = Problem::of_api(&reply, scripts.server());
+        if let CliError::Problem(problem) = &error
+            && problem.code.as_deref() == Some("unauthorized")
+            && !args.with_token
+        {
+            let mut diagnostic = Diagnostic::of_problem(problem);
+            diagnostic.notes.retain(|(word, _)| *word != "help");
+            diagnostic.notes.push(("help", "the script wants to know who calls: --with-token".to_owned()));
+            return Err(CliError::Diagnostic(Box::new(diagnostic)));
+        }
         if error.is_final() {
             return Err(error);
         }
@@ -74,6 +84,19 @@ pub async fn run(args: &InvokeArgs, api: &Api, terminal: &mut Terminal) -> Resul
         }
         Some(location) => print_location(&reply, &location, scripts, terminal),
         None => Answer::of(reply).print(&args.name, None, terminal),
+    }
+}
+
+/// An error where it was not --server that was wrong.
+fn named_by_server(error: CliError, scripts: &Http, api: &Api) -> CliError {
+    match error {
+        CliError::Unreachable(why) if scripts.server() != api.http().server() => {
+            CliError::Unreachable(format!(
+                "{why} (the server at {} says that its scripts are there; its setting public_url may be wrong)",
+                api.http().server()
+            ))
+        }
+        other => other,
     }
 }
 

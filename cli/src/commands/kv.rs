@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::request::read_data;
-use super::scripts::print;
 use super::{done, text};
 use crate::args::{KvArgs, KvCommand, KvList, KvSet};
 use crate::client::Api;
@@ -39,6 +38,11 @@ struct Entry<'a> {
 ///
 /// There is no such key, the value is refused, or the server cannot be reached.
 pub async fn run(args: &KvArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    if let KvCommand::Get { key } | KvCommand::Set(KvSet { key, .. }) | KvCommand::Rm { key } = &args.command
+        && key.is_empty()
+    {
+        return Err(CliError::Usage("no key is empty".to_owned()));
+    }
     match &args.command {
         KvCommand::Get { key } => get(key, api, terminal).await,
         KvCommand::Set(args) => set(args, api, terminal).await,
@@ -116,7 +120,7 @@ async fn list(args: &KvList, api: &Api, terminal: &mut Terminal) -> Result<(), C
         };
         table.row(vec![text(item, "key"), expires, value_of(item)]);
     }
-    print(&table, items.is_empty(), "there are no such keys", terminal)?;
+    table.print("there are no such keys", terminal)?;
     if !args.all && items.len() == limit {
         terminal.note(&format!("(the first {limit}; there may be more: --all shows all of them)"));
     }

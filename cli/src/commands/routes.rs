@@ -4,7 +4,6 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::request::read_data;
-use super::scripts::print;
 use super::{done, text};
 use crate::args::{AccessArgs, NewRoute, RoutesArgs, RoutesCommand};
 use crate::client::Api;
@@ -40,7 +39,7 @@ pub async fn run(args: &RoutesArgs, api: &Api, terminal: &mut Terminal) -> Resul
 /// There is no such script, what is wanted is refused, or the server cannot be reached.
 pub async fn access(args: &AccessArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let path = api.path(["scripts", &args.script, "access"]);
-    let call = Call::api(Method::PUT, path).body("application/json", access_of(&args.access)?.to_string());
+    let call = Call::json(Method::PUT, path, &access_of(&args.access)?);
     api.send(call).await?;
     done("set", "name", &args.script, terminal)
 }
@@ -64,7 +63,7 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
             or(text(&route["access"], "kind"), "none"),
         ]);
     }
-    print(&table, items.is_empty(), &format!("the app {} has no routes", api.app()), terminal)
+    table.print(&format!("the app {} has no routes", api.app()), terminal)
 }
 
 /// What a route leads to, in a few words.

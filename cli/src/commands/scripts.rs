@@ -1,16 +1,16 @@
-//! `picloud scripts`, `rm`, `versions`, `rollback`: what has been deployed.
+//! `picloud scripts`, `rm`, `versions`, `source`, `rollback`: what has been deployed.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{done, number, text};
-use crate::args::{NameArgs, RollbackArgs};
+use crate::args::{NameArgs, RollbackArgs, SourceArgs};
 use crate::client::Api;
 use crate::client::http::Call;
 use crate::exit::CliError;
 use crate::output::Terminal;
 use crate::output::table::Table;
-use crate::output::text::{bytes, clean, thousands};
+use crate::output::text::{bytes, clean, clean_lines, thousands};
 use crate::output::time::local;
 
 /// List the scripts of the app.
@@ -35,7 +35,7 @@ pub async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
             scripts.url(&text(script, "url")),
         ]);
     }
-    print(&table, items.is_empty(), &format!("the app {} has no scripts", api.app()), terminal)
+    table.print(&format!("the app {} has no scripts", api.app()), terminal)
 }
 
 /// Delete a script.
@@ -82,7 +82,30 @@ pub async fn versions(args: &NameArgs, api: &Api, terminal: &mut Terminal) -> Re
             text(version, "message"),
         ]);
     }
-    print(&table, items.is_empty(), "there are no versions", terminal)
+    table.print("there are no versions", terminal)
+}
+
+/// Print the source of a version as it was uploaded.
+///
+/// # Errors
+///
+/// There is no such script or version, or the server cannot be reached.
+pub async fn source(args: &SourceArgs, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
+    let version = args.version.map(|version| version.to_string());
+    let path = match &version {
+        Some(version) => api.path(["scripts", &args.name, "versions", version, "source"]),
+        None => api.path(["scripts", &args.name, "source"]),
+    };
+    let source = api.send(Call::api(Method::GET, path)).await?.body;
+    if terminal.json_wanted() {
+        let text = String::from_utf8_lossy(&source);
+        return terminal.json(&json!({ "name": args.name, "version": args.version, "source": text }));
+    }
+    if terminal.out_is_terminal() {
+        // It must not command the terminal of whoever only looks at it.
+        return terminal.line(clean_lines(&String::from_utf8_lossy(&source)).trim_end_matches('\n'));
+    }
+    terminal.raw(&source)
 }
 
 /// Whether a version is called.
@@ -109,18 +132,4 @@ pub async fn rollback(args: &RollbackArgs, api: &Api, terminal: &mut Terminal) -
         return terminal.json(&script);
     }
     terminal.line(&format!("{}  version {} is active", clean(&args.name), number(&script, "version")))
-}
-
-/// Print a table, or say that there is nothing to show.
-pub(super) fn print(
-    table: &Table,
-    empty: bool,
-    nothing: &str,
-    terminal: &mut Terminal,
-) -> Result<(), CliError> {
-    if empty {
-        terminal.note(&clean(nothing));
-        return Ok(());
-    }
-    terminal.line(&table.render(terminal.out_paint()))
 }

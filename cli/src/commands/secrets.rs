@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::request::read_file;
-use super::scripts::print;
 use super::{done, text};
 use crate::args::{SecretsArgs, SecretsCommand};
 use crate::client::Api;
@@ -54,7 +53,7 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
             readable.to_owned(),
         ]);
     }
-    print(&table, items.is_empty(), &format!("the app {} has no secrets", api.app()), terminal)
+    table.print(&format!("the app {} has no secrets", api.app()), terminal)
 }
 
 /// The value of a secret, from a file or from standard input.

@@ -1,11 +1,11 @@
-//! `picloud login`, `logout` and `whoami`: the session of a user.
+//! `picloud login`, `logout`, `whoami` and `passwd`: the session of a user.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::text;
-use super::users::{json_call, password};
-use crate::args::LoginArgs;
+use super::users::{own_passwords, password};
+use crate::args::{LoginArgs, PasswdArgs};
 use crate::client::file::{forget_session, remember_session};
 use crate::client::http::Call;
 use crate::client::{Api, ClientSettings};
@@ -38,7 +38,7 @@ pub async fn login(
     };
     let password = password(args.password, &format!("Password of {user}: "), terminal)?;
     let body = json!({ "user": user, "password": &*password });
-    let mut call = json_call(Method::POST, SESSION, &body);
+    let mut call = Call::json(Method::POST, SESSION, &body);
     call.with_token = false;
     let session = Api::new(settings, "")?.json(call).await?.1;
     let token = session["token"].as_str().unwrap_or_default();
@@ -87,6 +87,38 @@ pub async fn logout(settings: &ClientSettings, env: &Env, terminal: &mut Termina
         return terminal.json(&json!({ "server": settings.server.to_string(), "result": "logged out" }));
     }
     terminal.line(&format!("logged out  {}", settings.server))
+}
+
+/// Set the password of whoever is logged in. All of the sessions end, so the one that is kept here is forgotten.
+///
+/// # Errors
+///
+/// There is no session, the old password is wrong, the new one may be none, or the server cannot be reached.
+pub async fn passwd(
+    args: PasswdArgs,
+    settings: &ClientSettings,
+    env: &Env,
+    terminal: &mut Terminal,
+) -> Result<(), CliError> {
+    let Some(token) = &settings.token else {
+        return Err(CliError::Failed(format!("nobody is logged in at {}", settings.server)));
+    };
+    let (current, new) = own_passwords(args.password_stdin, terminal)?;
+    let body = json!({ "current_password": &*current, "password": &*new });
+    let call = Call::json(Method::PUT, format!("{SESSION}/password"), &body);
+    Api::new(settings, "")?.send(call).await.map_err(|error| match error {
+        CliError::Problem(problem) if problem.code.as_deref() == Some("session-unavailable") => CliError::Failed(
+            "the settings have a token, not a session; `picloud users passwd` sets the password of a user".to_owned(),
+        ),
+        other => other,
+    })?;
+    forget_session(env, token).map_err(|error| CliError::Failed(format!("{error:#}")))?;
+    if terminal.json_wanted() {
+        return terminal.json(&json!({ "server": settings.server.to_string(), "result": "set" }));
+    }
+    terminal.line(&format!("set  your password at {}", settings.server))?;
+    terminal.note("all of your sessions are over; `picloud login` begins a new one");
+    Ok(())
 }
 
 /// Say who the server takes us for.

@@ -2,6 +2,7 @@
 
 mod apps;
 mod canary;
+mod coverage;
 mod deploy;
 mod http_policy;
 mod invoke;
@@ -89,8 +90,13 @@ async fn picloud_within(folder: &std::path::Path, server: &str, words: &[&str]) 
 }
 
 async fn ran(env: &Env, words: &[&str]) -> Ran {
+    ran_with(b"[1]", env, words).await
+}
+
+/// Run `picloud` with these words and this on standard input.
+async fn ran_with(input: &'static [u8], env: &Env, words: &[&str]) -> Ran {
     let (out, err) = (Buffer::default(), Buffer::default());
-    let mut terminal = Terminal::new(Box::new(&b"[1]"[..]), Box::new(out.clone()), Box::new(err.clone()));
+    let mut terminal = Terminal::new(Box::new(input), Box::new(out.clone()), Box::new(err.clone()));
     let words = std::iter::once("picloud").chain(words.iter().copied()).map(Into::into);
     let exit = match crate::parse(words, &mut terminal) {
         Ok(args) => crate::execute(args, env, &mut terminal).await,

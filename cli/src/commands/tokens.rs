@@ -4,7 +4,6 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::scripts::print;
 use super::{done, text};
 use crate::args::{NewToken, TokensArgs, TokensCommand};
 use crate::client::Api;
@@ -57,14 +56,14 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
             time("expires_at", "never"),
         ]);
     }
-    print(&table, items.is_empty(), "there are no tokens", terminal)
+    table.print("there are no tokens", terminal)
 }
 
 async fn create(new: &NewToken, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let expires = new.expires.as_deref().map(|text| from_now(text, Timestamp::now())).transpose();
     let expires = expires.map_err(|why| CliError::Usage(format!("--expires: {why}")))?;
     let body = json!({ "name": new.name, "scopes": new.scopes, "expires_at": expires.map(rfc3339) });
-    let call = Call::api(Method::POST, TOKENS).body("application/json", body.to_string());
+    let call = Call::json(Method::POST, TOKENS, &body);
     show(&api.json(call).await?.1, terminal)
 }
 

@@ -15,7 +15,7 @@ use crate::client::Api;
 use crate::client::api::query;
 use crate::exit::{CliError, Exit};
 use crate::output::table::Table;
-use crate::output::text::{clean, thousands};
+use crate::output::text::{clean, counted, milliseconds, thousands};
 use crate::output::time::rfc3339;
 use crate::output::{Terminal, time};
 
@@ -108,10 +108,10 @@ fn head(metrics: &Value, api: &Api) -> String {
     let total = &metrics["total"];
     clean(&format!("app {} at {}, since {}", api.app(), api.http().server(), time::local(&metrics["from"])))
         + &format!(
-            "\n{} calls of {} scripts, {} faults, {} fuel",
-            thousands(number(total, "calls")),
-            thousands(number(metrics, "scripts")),
-            thousands(faults(total)),
+            "\n{} of {}, {}, {} fuel",
+            counted(number(total, "calls"), "call"),
+            counted(number(metrics, "scripts"), "script"),
+            counted(faults(total), "fault"),
             thousands(number(total, "fuel_total")),
         )
 }
@@ -141,10 +141,6 @@ fn table(metrics: &Value, rates: Option<&Rates>, most: usize) -> Table {
         table.row(cells);
     }
     table
-}
-
-fn milliseconds(us: u64) -> String {
-    format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
 }
 
 /// Calls a second between the last two looks.

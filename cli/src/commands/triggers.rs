@@ -4,7 +4,6 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::request::read_data;
-use super::scripts::print;
 use super::{done, text};
 use crate::args::{TriggersArgs, TriggersCommand};
 use crate::client::Api;
@@ -48,7 +47,7 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
             [text(item, "name"), text(item, "kind"), text(item, "script"), enabled.to_owned(), what(item)];
         table.row(row.to_vec());
     }
-    print(&table, items.is_empty(), &format!("the app {} has no triggers", api.app()), terminal)
+    table.print(&format!("the app {} has no triggers", api.app()), terminal)
 }
 
 /// What only its kind has, in short.

@@ -4,7 +4,6 @@ use http::{Method, header};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::scripts::print;
 use super::{done, text};
 use crate::args::{NewUser, PasswordInput, UsersArgs, UsersCommand};
 use crate::client::Api;
@@ -31,7 +30,7 @@ pub async fn run(args: &UsersArgs, api: &Api, terminal: &mut Terminal) -> Result
         Some(UsersCommand::Create(new)) => create(new, api, terminal).await,
         Some(UsersCommand::SetScopes { name, scopes }) => {
             // Whoever is not there is not made.
-            let mut call = json_call(Method::PUT, path(name), &json!({ "scopes": scopes }));
+            let mut call = Call::json(Method::PUT, path(name), &json!({ "scopes": scopes }));
             call.headers.insert(header::IF_MATCH, header::HeaderValue::from_static("*"));
             api.send(call).await.map_err(|error| not_there(error, name))?;
             done("set", "name", name, terminal)
@@ -39,7 +38,7 @@ pub async fn run(args: &UsersArgs, api: &Api, terminal: &mut Terminal) -> Result
         Some(UsersCommand::Passwd { name, password }) => {
             let password = new_password(*password, name, terminal)?;
             let body = json!({ "password": &*password });
-            api.send(json_call(Method::PUT, format!("{}/password", path(name)), &body)).await?;
+            api.send(Call::json(Method::PUT, format!("{}/password", path(name)), &body)).await?;
             done("set", "name", name, terminal)
         }
         Some(UsersCommand::Sessions { name, end: true }) => {
@@ -56,10 +55,6 @@ pub async fn run(args: &UsersArgs, api: &Api, terminal: &mut Terminal) -> Result
 
 fn path(name: &str) -> String {
     format!("{USERS}/{}", segment(name))
-}
-
-pub(super) fn json_call(method: Method, path: impl Into<String>, body: &Value) -> Call {
-    Call::api(method, path).body("application/json", body.to_string())
 }
 
 async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
@@ -81,7 +76,7 @@ async fn list(api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
             there,
         ]);
     }
-    print(&table, items.is_empty(), "there are no users", terminal)
+    table.print("there are no users", terminal)
 }
 
 async fn sessions(name: &str, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
@@ -99,13 +94,13 @@ async fn sessions(name: &str, api: &Api, terminal: &mut Terminal) -> Result<(), 
             local(&session["expires_at"]),
         ]);
     }
-    print(&table, items.is_empty(), &format!("{name} is logged in nowhere"), terminal)
+    table.print(&format!("{name} has no sessions"), terminal)
 }
 
 async fn create(new: &NewUser, api: &Api, terminal: &mut Terminal) -> Result<(), CliError> {
     let password = new_password(new.password, &new.name, terminal)?;
     let body = json!({ "scopes": new.scopes, "password": &*password });
-    let mut call = json_call(Method::PUT, path(&new.name), &body);
+    let mut call = Call::json(Method::PUT, path(&new.name), &body);
     // A user that is there must not get another password by accident.
     call.headers.insert(header::IF_NONE_MATCH, header::HeaderValue::from_static("*"));
     api.send(call).await.map_err(|error| match error {
@@ -134,14 +129,39 @@ fn new_password(
     terminal: &mut Terminal,
 ) -> Result<Zeroizing<String>, CliError> {
     if input.password_stdin || !terminal.can_ask_password() {
-        return given(terminal);
+        return given(1, terminal);
     }
-    let password = terminal.ask_password(&format!("New password of {name}: "))?;
+    asked_twice(&format!("New password of {name}: "), terminal)
+}
+
+fn asked_twice(prompt: &str, terminal: &mut Terminal) -> Result<Zeroizing<String>, CliError> {
+    let password = terminal.ask_password(prompt)?;
     let again = terminal.ask_password("Once more: ")?;
     if password != again {
         return Err(CliError::Failed("the two passwords are not the same; nothing was changed".to_owned()));
     }
     Ok(password)
+}
+
+/// The password that somebody has, and the one that is to be set: asked for, or the two lines of standard input.
+///
+/// # Errors
+///
+/// They cannot be read, or what is to be set was typed in two ways.
+pub(super) fn own_passwords(
+    stdin: bool,
+    terminal: &mut Terminal,
+) -> Result<(Zeroizing<String>, Zeroizing<String>), CliError> {
+    if !stdin && terminal.can_ask_password() {
+        let current = terminal.ask_password("Your password until now: ")?;
+        return Ok((current, asked_twice("New password: ", terminal)?));
+    }
+    let both = given(2, terminal)?;
+    let (current, new) = both.split_once('\n').ok_or_else(|| {
+        CliError::Failed("standard input has no two lines: the old password, then the new one".to_owned())
+    })?;
+    let owned = |text: &str| Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned());
+    Ok((owned(current), owned(new)))
 }
 
 /// A password that is there already.
@@ -155,16 +175,16 @@ pub(super) fn password(
     terminal: &mut Terminal,
 ) -> Result<Zeroizing<String>, CliError> {
     if input.password_stdin || !terminal.can_ask_password() {
-        given(terminal)
+        given(1, terminal)
     } else {
         terminal.ask_password(prompt)
     }
 }
 
-/// The password on standard input, without a line break at its end.
-fn given(terminal: &mut Terminal) -> Result<Zeroizing<String>, CliError> {
-    // Room for the line break.
-    let bytes = Zeroizing::new(terminal.read_input(MAX_PASSWORD + 2)?);
+/// So many passwords on standard input, each on a line, without the last line break.
+fn given(passwords: usize, terminal: &mut Terminal) -> Result<Zeroizing<String>, CliError> {
+    // Room for the line breaks.
+    let bytes = Zeroizing::new(terminal.read_input(passwords * (MAX_PASSWORD + 2))?);
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| CliError::Failed("the password on standard input is no text in UTF-8".to_owned()))?;
     let text = text.strip_suffix('\n').unwrap_or(text);

@@ -1,11 +1,12 @@
 //! The folder beside a file in which that is made. A power cut leaves the folder, never half of the file.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::fs::OFlags;
 
 /// Everything that may be in the folder; nothing else is ever deleted.
 const FILES: [&str; 8] = [
@@ -40,10 +41,15 @@ impl Workshop {
             }
             _ => {}
         }
-        let lock = File::open(&folder).with_context(with)?;
         // What somebody else has made could lead elsewhere.
+        let no_link = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits().cast_signed();
+        let lock = OpenOptions::new().read(true).custom_flags(no_link).open(&folder).with_context(with)?;
         let owner = lock.metadata().with_context(with)?.uid();
-        ensure!(owner == rustix::process::geteuid().as_raw(), "{} is another user's", folder.display());
+        ensure!(
+            owner == rustix::process::geteuid().as_raw(),
+            "{} is another user's: remove it first",
+            folder.display()
+        );
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => bail!("another command makes {}", file.display()),
@@ -103,6 +109,18 @@ mod tests {
         std::fs::write(workshop.path("old.db"), "copy").unwrap();
         drop(workshop);
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_link_that_somebody_has_put_there_leads_nowhere() {
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = home.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::fs::write(elsewhere.join("new.db"), "mine").unwrap();
+        let file = home.path().join("new.db");
+        std::os::unix::fs::symlink(&elsewhere, beside(&file, ".migrating")).unwrap();
+        assert!(Workshop::open(&file).is_err());
+        assert_eq!(std::fs::read(elsewhere.join("new.db")).unwrap(), b"mine");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Tables as aligned columns.
 
-use super::Paint;
 use super::text::clean;
+use super::{Paint, Terminal};
+use crate::exit::CliError;
 
 /// The widest that a column is made for the sake of alignment; a longer cell pushes the rest of its row.
 const MAX_WIDTH: usize = 60;
@@ -23,6 +24,19 @@ impl Table {
     /// Add a row of as many cells as there are columns. Control characters in them are made visible.
     pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells.iter().map(|cell| clean(cell)).collect());
+    }
+
+    /// Print it, or say that there is nothing to show.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be printed.
+    pub fn print(&self, nothing: &str, terminal: &mut Terminal) -> Result<(), CliError> {
+        if self.rows.is_empty() {
+            terminal.note(&clean(nothing));
+            return Ok(());
+        }
+        terminal.line(&self.render(terminal.out_paint()))
     }
 
     /// The lines of the table.

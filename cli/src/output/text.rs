@@ -8,6 +8,18 @@ pub fn clean(text: &str) -> String {
     visible(text, |_| false)
 }
 
+/// So many of something: `1 call`, `1 000 calls`.
+#[must_use]
+pub fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
+/// Microseconds as milliseconds.
+#[must_use]
+pub fn milliseconds(us: u64) -> String {
+    format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
+}
+
 /// The text with its line breaks and tabs, but other control characters made visible.
 #[must_use]
 pub fn clean_lines(text: &str) -> String {

@@ -100,7 +100,7 @@ impl Options {
             body["smoke"] = smoke.clone();
         }
         let path = api.path(["scripts", name, "versions"]);
-        Call::api(Method::POST, path).body("application/json", body.to_string())
+        Call::json(Method::POST, path, &body)
     }
 }
 
@@ -202,6 +202,8 @@ pub(crate) fn summary(name: &str, uploaded: &Uploaded, scripts: &Http, paint: Pa
     let Uploaded { change, before, script, version, canary } = uploaded;
     // What is told is told of the version that is new, whether it is called or not.
     let newest = version.as_ref().unwrap_or(script);
+    // A file that is the canary already is no new version, and not the active one either.
+    let tried = canary.as_ref().filter(|_| version.is_none());
     let word = format!("{:<9}", change.word());
     let word = if *change == Change::Unchanged { paint.dim(&word) } else { paint.good(&word) };
     let before = before.as_ref().filter(|_| matches!(change, Change::Updated | Change::Stored));
@@ -217,7 +219,7 @@ pub(crate) fn summary(name: &str, uploaded: &Uploaded, scripts: &Http, paint: Pa
     let mut line = format!(
         "{word}  {}  version {}  {}  image {}  load fuel {}",
         paint.bold(&clean(name)),
-        number(newest, if version.is_some() { "number" } else { "version" }),
+        number(tried.unwrap_or(newest), if version.is_some() { "number" } else { "version" }),
         clean(&scripts.url(&text(script, "url"))),
         compared("image_bytes", bytes),
         compared("load_fuel", thousands),

@@ -74,8 +74,9 @@ async fn an_app_is_deleted_by_whoever_names_it_twice() {
     })
     .await;
     picloud(&server.url, &["apps", "rm", "shop"]).await.expect(Exit::Usage);
-    let ran = picloud(&server.url, &["apps", "rm", "shop", "--confirm", "shp"]).await.expect(Exit::Failed);
-    assert!(ran.err.contains("confirmation-missing"), "{}", ran.err);
+    let ran = picloud(&server.url, &["apps", "rm", "shop", "--confirm", "shp"]).await.expect(Exit::Usage);
+    assert!(ran.err.contains("--confirm has to name the app once more"), "{}", ran.err);
+    assert!(server.lines().is_empty());
     let ran = picloud(&server.url, &["apps", "rm", "shop", "--confirm", "shop"]).await.expect(Exit::Ok);
     assert_eq!(ran.out, "deleted  shop\n");
     assert_eq!(server.lines().last().unwrap(), "DELETE /api/v1/apps/shop?confirm=shop");

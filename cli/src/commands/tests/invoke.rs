@@ -137,6 +137,16 @@ async fn a_script_is_called_where_the_server_says_that_it_is() {
     assert_eq!(scripts.lines(), ["GET /default/hello"]);
     assert_eq!(scripts.seen()[0].headers["authorization"], "Bearer pct_secret");
     assert!(api.lines().is_empty());
+    // Where nobody has said that they are, they get no token.
+    let unsaid = FakeServer::start(|_| ran(with_type(200, "text/plain", "said"))).await;
+    let api = FakeServer::start_about(json!({ "public_url": null, "listener_url": unsaid.url }), |_| {
+        problem(500, "internal", json!({}))
+    })
+    .await;
+    assert_eq!(picloud(&api.url, &["invoke", "hello"]).await.expect(Exit::Ok).out, "said");
+    let done = picloud(&api.url, &["invoke", "hello", "--with-token"]).await.expect(Exit::Usage);
+    assert!(done.err.contains("the token is not sent there"), "{}", done.err);
+    assert_eq!(unsaid.lines().len(), 1);
     // What says no URL is no PiCloud, and what says nothing has all in one place.
     let odd = FakeServer::start_apart(json!("file:///etc"), |_| answer(200, &json!({}))).await;
     picloud(&odd.url, &["invoke", "hello"]).await.expect(Exit::Unreachable);

@@ -6,9 +6,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+
+/// How the command line asks where scripts are.
+const WHERE: &str = "GET /api/v1/server";
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
@@ -31,36 +33,47 @@ impl FakeServer {
         Self::start_apart(Value::Null, answer).await
     }
 
-    /// The same with scripts at `public_url`, which it tells whoever asks; that is not remembered.
+    /// The same with scripts at `public_url`, which it tells whoever asks.
     pub(crate) async fn start_apart(
         public_url: Value,
         answer: impl Fn(&Seen) -> Response + Send + Sync + 'static,
     ) -> Self {
-        let about = serde_json::json!({ "public_url": public_url });
+        Self::start_about(serde_json::json!({ "public_url": public_url }), answer).await
+    }
+
+    /// One that says this of itself.
+    pub(crate) async fn start_about(
+        about: Value,
+        answer: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
-        let router = Router::new().route("/api/v1/server", get(async move || json(200, &about))).fallback(
-            move |request: Request| async move {
-                let (head, body) = request.into_parts();
-                let body = to_bytes(body, usize::MAX).await.unwrap();
-                let seen = Seen {
-                    line: format!("{} {}", head.method, head.uri),
-                    headers: head.headers,
-                    body: String::from_utf8_lossy(&body).into_owned(),
-                };
-                log.lock().unwrap().push(seen.clone());
-                answer(&seen)
-            },
-        );
+        let router = Router::new().fallback(move |request: Request| async move {
+            let (head, body) = request.into_parts();
+            let body = to_bytes(body, usize::MAX).await.unwrap();
+            let seen = Seen {
+                line: format!("{} {}", head.method, head.uri),
+                headers: head.headers,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            };
+            log.lock().unwrap().push(seen.clone());
+            if seen.line == WHERE { json(200, &about) } else { answer(&seen) }
+        });
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, seen }
     }
 
-    /// What it was asked, in order.
+    /// What it was asked, in order, but for where scripts are.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|seen| seen.line != WHERE).cloned().collect()
+    }
+
+    /// Method, path and query of each request, also of those for where scripts are.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(|seen| seen.line.clone()).collect()
     }
 
     /// Method, path and query of each request, in order.

@@ -32,7 +32,10 @@ async fn an_app_is_exported_and_imported_from_the_command_line() {
     assert!(taken.code() == Some(1) && taken.log.contains("there is an app default already"), "{taken:?}");
     let made = site.picloud(&["apps", "import", "default.tar.gz", "--as", "copy"]).await;
     assert_eq!(made.code(), Some(0), "{made:?}");
-    assert_eq!(made.out, "made  copy\n      1 scripts, 1 versions, 0 routes, 0 triggers, 0 config, 1 keys\n");
+    assert_eq!(
+        made.out,
+        "made  copy\n      1 script, 1 version, 0 routes, 0 triggers, 0 configuration values, 1 key\n"
+    );
     assert!(made.log.contains("picloud secrets set mail --app copy"), "{made:?}");
     assert_eq!(server.get("/copy/hello").await.text(), "hello 2");
     let made = site.picloud(&["apps", "import", "other.tar.gz", "--as", "third", "-o", "json"]).await;

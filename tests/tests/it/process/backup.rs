@@ -1,5 +1,7 @@
 //! A backup is taken while the server works, and is all there again when it is restored.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -97,12 +99,58 @@ async fn a_backup_has_everything_but_the_key_of_the_secrets() {
     running.stop().await;
     let other = Site::new();
     std::fs::copy(site.home().join("monday.db"), other.home().join("monday.db")).unwrap();
+    // What a database that is gone, and a restoring that was killed, have left must not become parts of this one.
+    std::fs::create_dir(other.data()).unwrap();
+    let left = ["picloud.db-wal", "picloud.db.restore-wal", "picloud.db.restore"];
+    left.iter().for_each(|name| std::fs::write(other.data().join(name), "stale").unwrap());
     restore(&other).await;
+    assert!(left.iter().all(|name| !other.data().join(name).exists()));
     let mut server = other.serve(&[]).await;
     server.use_token(&token);
     assert_eq!(json_at(&server, "/default/pair").await, 2);
     assert_eq!(json_at(&server, "/api/v1/apps/default/secrets").await["items"][0]["readable"], false);
     server.stop().await;
+}
+
+/// What root does is done as the user whom the data directory belongs to: the service must be able to use it, and must not be
+/// able to lead root to the files of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn root_works_on_the_data_of_a_service_as_the_service() {
+    let site = Site::new();
+    let (running, _) = server(&site).await;
+    back_up(&site).await;
+    running.stop().await;
+    // Where everybody may go.
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let (data, theirs) = (folder.path().join("data"), folder.path().join("theirs"));
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(&theirs, "mine").unwrap();
+    let is_root = std::os::unix::fs::chown(&data, Some(65534), Some(65534)).is_ok();
+    let owner = data.metadata().unwrap().uid();
+    assert!(is_root || owner == theirs.metadata().unwrap().uid());
+    let picloud = async |words: &[&str]| {
+        let mut words = words.to_vec();
+        words.extend(["--data-dir", data.to_str().unwrap()]);
+        site.picloud(&words).await
+    };
+    let restored = picloud(&["restore", "monday.db"]).await;
+    assert_eq!(restored.code(), Some(0), "{restored:?}");
+    let replaced = picloud(&["token", "replace"]).await;
+    assert_eq!(replaced.code(), Some(0), "{replaced:?}");
+    for file in std::fs::read_dir(&data).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().uid(), owner, "{file:?}");
+    }
+    if is_root {
+        // The service has put another file in the place of its own.
+        std::fs::set_permissions(&theirs, Permissions::from_mode(0o600)).unwrap();
+        std::fs::remove_file(data.join("picloud.db")).unwrap();
+        std::os::unix::fs::symlink(&theirs, data.join("picloud.db")).unwrap();
+        let refused = picloud(&["token", "replace"]).await;
+        assert_eq!(refused.code(), Some(1), "{refused:?}");
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"mine");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,7 +85,7 @@ async fn long_work_shows_how_far_it_is_to_people_and_to_nobody_else() {
         ("picloud apps import one.tar.gz --as other", "B"),
     ] {
         let (said, code) = on_terminal(&site, &server, "", line).await;
-        let drawn = said.split('\r').any(|drawn| drawn.contains('[') && drawn.contains(bar));
+        let drawn = said.split('\r').any(|drawn| drawn.contains(&format!(" {bar}/")));
         assert!(code == Some(0) && drawn, "{line}: {said:?}");
     }
     for line in ["picloud deploy", "picloud backup two.backup", "picloud apps export default two.tar.gz"] {
@@ -126,7 +126,7 @@ async fn top_gives_the_screen_back_when_it_is_interrupted() {
     assert!(drawn.ends_with("\u{1b}[?25h"), "the cursor is back: {said:?}");
     assert!(after.starts_with("ended"), "{said:?}");
     let (once, _) = shell(&site, &server, "picloud top").await;
-    assert!(!once.contains('\u{1b}') && once.contains("1 calls of 1 scripts"), "{once:?}");
+    assert!(!once.contains('\u{1b}') && once.contains("1 call of 1 script"), "{once:?}");
     server.stop().await;
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use picloud_tests::{Process, Site};
 
@@ -70,7 +70,9 @@ impl Reader {
         if !flags.contains(&"--dev") {
             server.printed_token().await;
             // The last that it does before it waits.
+            let begun = Instant::now();
             while !server.log().contains("the command line uses this server now") {
+                assert!(begun.elapsed() < Duration::from_secs(60), "it says nothing of it: {}", server.log());
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
