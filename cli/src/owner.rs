@@ -4,7 +4,7 @@
 //! what root made there the service could not read. As that user the command can do neither harm.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -33,12 +33,9 @@ pub(crate) fn run_as_owner(args: &Args, env: &Env) -> Result<Option<Exit>, CliEr
         return Ok(None);
     }
     let Some(again) = again(&args.command, env)? else { return Ok(None) };
-    let Ok(folder) = again.folder.metadata() else { return Ok(None) };
-    if folder.uid() == 0 {
-        return Ok(None);
-    }
+    let Some(owner) = first_owner(&again.folder) else { return Ok(None) };
     let mut process = Process::new(ITSELF);
-    process.args(&again.words).uid(folder.uid()).gid(folder.gid());
+    process.args(&again.words).uid(owner.uid()).gid(owner.gid());
     if args.global.output == Format::Json {
         process.args(["-o", "json"]);
     }
@@ -48,14 +45,22 @@ pub(crate) fn run_as_owner(args: &Args, env: &Env) -> Result<Option<Exit>, CliEr
         process.stdin(Stdio::from(input));
     }
     let ended = process.status().map_err(|error| {
-        let owner = folder.uid();
-        CliError::Failed(format!("cannot go on as the user {owner}, whom the folder belongs to: {error}"))
+        let (user, folder) = (owner.uid(), again.folder.display());
+        CliError::Failed(format!("cannot go on as the user {user}, whom {folder} belongs to: {error}"))
     })?;
     Ok(Some(match ended.code() {
         Some(0) => Exit::Ok,
         Some(2) => Exit::Usage,
         _ => Exit::Failed,
     }))
+}
+
+/// What is the first on the way to a folder that is not root's: whose that is decides where the rest of the way leads.
+fn first_owner(folder: &Path) -> Option<Metadata> {
+    let mut way: Vec<&Path> = folder.ancestors().collect();
+    way.reverse();
+    let found = way.into_iter().map_while(|part| part.symlink_metadata().ok());
+    found.into_iter().find(|part| part.uid() != 0)
 }
 
 /// A command as it is to be typed by the owner of the folder.
@@ -95,4 +100,35 @@ fn again(command: &Command, env: &Env) -> Result<Option<Again>, CliError> {
         }
         _ => return Ok(None),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_owns_a_part_of_the_way_decides_where_it_leads() {
+        let root = tempfile::tempdir_in("/tmp").unwrap();
+        let path = |name: &str| root.path().join(name);
+        let owner = |folder: &Path| first_owner(folder).map(|found| found.uid());
+        let me = root.path().metadata().unwrap().uid();
+        let others = (me != 0).then_some(me);
+        assert_eq!(
+            owner(&path("new/data")),
+            others,
+            "what is not there yet is made by whom the rest belongs to"
+        );
+        for folder in ["theirs", "theirs/mine", "mine"] {
+            std::fs::create_dir(path(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink(path("mine"), path("link")).unwrap();
+        // Only root can give anything away.
+        if std::os::unix::fs::chown(path("theirs"), Some(65534), None).is_ok() {
+            std::os::unix::fs::lchown(path("link"), Some(65533), None).unwrap();
+            assert_eq!(owner(&path("theirs")), Some(65534));
+            assert_eq!(owner(&path("theirs/mine/new")), Some(65534));
+            assert_eq!(owner(&path("link/new")), Some(65533));
+        }
+        assert_eq!(owner(&path("mine")), others);
+    }
 }
