@@ -1,6 +1,7 @@
 //! Automatic rollback: ends canaries that do worse than the active version.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use picloud_host::ports::{ExecutionLog, ExecutionRecord};
 
@@ -36,18 +37,24 @@ impl ExecutionLog for Rollback {
 async fn go_back(publisher: &Publisher, store: Store, watched: &Watched, regression: Regression) {
     let Canary { id, app, script, version, .. } = watched.canary.clone();
     let result = watched.comparison().result(Some(regression)).to_json();
-    // Told where it is done: publishing may still fail, and is tried again by itself.
-    let change = async move {
-        store.end_canary(id, Ending::RolledBack, Some(&result)).await?;
+    let (ended, written) = (Arc::new(AtomicBool::new(false)), store.clone());
+    let change = {
+        let ended = ended.clone();
+        async move {
+            written.end_canary(id, Ending::RolledBack, Some(&result)).await?;
+            ended.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+    };
+    let changed = publisher.change(change).await;
+    // Publishing may have failed, and is tried again by itself: it has ended all the same.
+    if ended.load(Ordering::Relaxed) {
         let reason = regression.as_str();
         tracing::warn!(%app, %script, version, reason, "a canary did worse than the active version and has ended");
         note(&store, &app, &script).await;
-        Ok(())
-    };
-    match publisher.change(change).await {
-        // Or somebody else was faster.
-        Ok(()) | Err(ChangeError::NoCanary) => {}
-        Err(_) => watched.goes_on(),
+    } else if !matches!(changed, Err(ChangeError::NoCanary)) {
+        // Nobody else was faster.
+        watched.goes_on();
     }
 }
 
@@ -154,12 +161,7 @@ mod tests {
         };
         let entry = tokio::time::timeout(Duration::from_secs(20), audit).await.expect("it is written down");
         assert_eq!((&*entry.kind, &*entry.path), ("server", "/api/v1/apps/default/scripts/a/canary"));
-        let published = async {
-            while log.publisher.canaries().counted(&canary).is_some() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), published).await.expect("nothing is counted any more");
+        assert_eq!(log.publisher.canaries().counted(&canary), None);
     }
 
     #[tokio::test]
