@@ -116,7 +116,7 @@ codes! {
     RequestInvalid: "request-invalid", BAD_REQUEST, None;
     /// The media type of the body is not supported here.
     MediaTypeUnsupported: "media-type-unsupported", UNSUPPORTED_MEDIA_TYPE, None;
-    /// The signature of the webhook is missing or wrong.
+    /// The signature is missing or wrong.
     SignatureInvalid: "signature-invalid", UNAUTHORIZED, None;
     /// The webhook cannot be checked at present.
     WebhookUnavailable: "webhook-unavailable", SERVICE_UNAVAILABLE, None;

@@ -54,7 +54,11 @@ impl FromRequest<State> for NewPassword {
 pub(super) async fn set(state: &State, caller: &Caller, password: NewPassword) -> Result<(), Problem> {
     let NewPassword { current, new, head } = password;
     let user = Name::parse(&caller.name().unwrap_or_default())?;
-    let before = Try::admit(state, &user, client_ip(&head.extensions)).await?.verify(current).await?;
+    let try_ = Try::admit(state, &user, client_ip(&head.extensions)).await?;
+    let before = try_.verify(current).await.map_err(|problem| match problem.code() {
+        Code::LoginFailed => problem.detail("The current password is another one."),
+        _ => problem,
+    })?;
     let (hash, store) = (state.passwords.hash(new).await?, state.store.clone());
     let change = async move { store.replace_user_password(&before, &hash).await };
     state.publisher.change(change).await.map_err(|error| match error {
