@@ -39,7 +39,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "IP:PORT")]
     pub admin_address: Option<String>,
 
-    /// Where others reach scripts, such as https://pi.example; the command line shows and calls them there [default: the URL
+    /// Where others reach scripts, such as `https://pi.example`; the command line shows and calls them there [default: the URL
     /// of the API; with --admin-address, made from the address]
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
